@@ -1,0 +1,184 @@
+"""The graph: values and nodes in topological order, immutable, with `check()` to hold after every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.ir.layout import Axes
+from bfpc.ir.operators import Layer, Operator, Pads
+from bfpc.ir.shapes import output_shape
+from bfpc.numerics.format import BfpFormat, BfpTensor
+from bfpc.numerics.layer import LayerArithmetic
+
+Shape = tuple[int, int, int]
+Constant = NDArray[np.float32] | NDArray[np.int64] | BfpTensor
+
+
+class GraphError(AssertionError):
+    """A pass left an invalid graph: a bug of the compiler. The printed graph is attached as a note."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A feature map: its name, (channels, height, width), and its format once assigned."""
+
+    name: str
+    shape: Shape
+    format: BfpFormat | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator with named inputs, which are values or constants, and one output, whose name is the node's.
+
+    `arithmetic` holds a quantized layer's integer parameters.
+    """
+
+    op: Operator
+    inputs: Mapping[str, str]
+    output: Value
+    arithmetic: LayerArithmetic | None = None
+
+    @property
+    def name(self) -> str:
+        return self.output.name
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How the host lays a network input out for a first layer with few channels.
+
+    Channel `(dy * kernel[1] + dx) * C + c` of the folded map at (y, x) is channel c of the padded input at
+    (y * stride[0] + dy, x * stride[1] + dx).
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: Pads
+
+
+@dataclass(frozen=True)
+class Port:
+    """A network input or output: its ONNX name, the value that carries it, and how ONNX lays that value out."""
+
+    name: str
+    value: str
+    axes: Axes
+    fold: Fold | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network. `values` are the network's inputs as feature maps; nodes stand in topological order."""
+
+    name: str
+    values: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Constant]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    _index: dict[str, Value] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index = {value.name: value for value in self.values} | {node.name: node.output for node in self.nodes}
+        object.__setattr__(self, "_index", index)
+
+    def value(self, name: str) -> Value:
+        return self._index[name]
+
+    def is_value(self, name: str) -> bool:
+        return name in self._index
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        """A constant that has not been quantized, as an array."""
+        constant = self.constants[name]
+        assert isinstance(constant, np.ndarray), f"{name} is quantized"
+        return constant
+
+    def producer(self, name: str) -> Node | None:
+        """The node that makes a value; None for a network input."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """For each value the nodes that read it, in order."""
+        readers: dict[str, list[Node]] = {name: [] for name in self._index}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs.values()):
+                if name in readers:
+                    readers[name].append(node)
+        return readers
+
+    @property
+    def output_names(self) -> frozenset[str]:
+        return frozenset(port.value for port in self.outputs)
+
+    @property
+    def layers(self) -> Iterator[Node]:
+        """The nodes that the accelerator computes, each in one entry of the program."""
+        return (node for node in self.nodes if isinstance(node.op, Layer))
+
+    def check(self) -> Graph:
+        """Returns the graph itself, or raises GraphError where it is not well formed."""
+        try:
+            self._check()
+        except GraphError as error:
+            from bfpc.ir.text import print_graph  # the printer knows the graph, not the reverse
+
+            error.add_note(print_graph(self))
+            raise
+        return self
+
+    def _check(self) -> None:
+        defined = {value.name for value in self.values}
+        if len(defined) != len(self.values):
+            raise GraphError("two network inputs share a name")
+        for node in self.nodes:
+            if node.name in defined:
+                raise GraphError(f"{node.name} is defined twice")
+            _check_inputs(node, defined | self.constants.keys())
+            shapes = {role: self._shape(name) for role, name in node.inputs.items()}
+            expected = output_shape(node.op, shapes)
+            if expected != node.output.shape:
+                raise GraphError(f"{node.name} has shape {node.output.shape}, its operator makes {expected}")
+            defined.add(node.name)
+        for port in (*self.inputs, *self.outputs):
+            if port.value not in defined:
+                raise GraphError(f"{port.name} is carried by {port.value}, which nothing defines")
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if name in self._index:
+            return self._index[name].shape
+        constant = self.constants[name]
+        return constant.mantissas.shape if isinstance(constant, BfpTensor) else constant.shape
+
+    def with_nodes(self, nodes: list[Node] | tuple[Node, ...], constants: Mapping[str, Constant] | None = None) -> Graph:
+        """The same graph with other nodes, without the constants and nodes that no output needs any more."""
+        return replace(self, nodes=tuple(nodes), constants=constants or self.constants).pruned()
+
+    def pruned(self) -> Graph:
+        needed, kept = set(self.output_names), []
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                kept.append(node)
+                needed.update(node.inputs.values())
+        constants = {name: array for name, array in self.constants.items() if name in needed}
+        return replace(self, nodes=tuple(reversed(kept)), constants=constants)
+
+
+def _check_inputs(node: Node, defined: set[str]) -> None:
+    declared = node.op.INPUTS
+    if declared == ("x*",):
+        roles = [f"x{i}" for i in range(len(node.inputs))]
+        required = set(roles)
+    else:
+        roles = [role.rstrip("?") for role in declared]
+        required = {role for role in declared if not role.endswith("?")}
+    if not required <= node.inputs.keys() <= set(roles):
+        raise GraphError(f"{node.name}: {type(node.op).__name__} takes {declared}, got {tuple(node.inputs)}")
+    for name in node.inputs.values():
+        if name not in defined:
+            raise GraphError(f"{node.name} reads {name}, which nothing before it defines")

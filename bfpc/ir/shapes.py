@@ -1,0 +1,61 @@
+"""The output shape of every operator, from the shapes of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bfpc.ir.operators import (
+    Activate,
+    Add,
+    Concat,
+    Conv,
+    Depthwise,
+    Operator,
+    Pad,
+    Pass,
+    Pool,
+    Scale,
+    Slice,
+    window_output_size,
+)
+
+
+def output_shape(op: Operator, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    """(channels, height, width) of what `op` makes of inputs with `shapes`, keyed by input name."""
+    match op:
+        case Concat():
+            return sum(shape[0] for shape in shapes.values()), shapes["x0"][1], shapes["x0"][2]
+        case Conv() | Depthwise() | Pass():
+            return _layer_shape(op, shapes)
+        case Scale() | Activate() | Add():
+            return _map_shape(shapes)
+        case Pool():
+            channels, height, width = _map_shape(shapes)
+            return channels, *op.window.output_size((height, width))
+        case Pad():
+            channels, height, width = _map_shape(shapes)
+            top, left, bottom, right = op.pads
+            return channels + sum(op.channels), height + top + bottom, width + left + right
+        case Slice():
+            c, h, w = (len(range(*slice(*bounds).indices(size))) for bounds, size in zip(zip(op.start, op.stop, op.step, strict=True), _map_shape(shapes), strict=True))
+            return c, h, w
+
+
+def array_shape(op: Conv | Depthwise | Pass, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    """The shape of a layer's accumulators, before its tail pools them."""
+    channels, height, width = _map_shape(shapes)
+    if not isinstance(op, Pass):
+        channels = shapes["weight"][0]
+    return channels, *window_output_size((height, width), op.kernel, op.stride, op.pads, op.dilation)
+
+
+def _layer_shape(op: Conv | Depthwise | Pass, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    channels, height, width = array_shape(op, shapes)
+    if op.tail.pool is not None:
+        height, width = op.tail.pool.output_size((height, width))
+    return channels, height, width
+
+
+def _map_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    channels, height, width = shapes["x"]
+    return channels, height, width
