@@ -1,0 +1,173 @@
+"""The accelerator's size: the parameters of the generated hardware, and how a network fills those left on `auto`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bfpc.config import ArchitectureConfig
+from bfpc.errors import CapacityError
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Conv
+from bfpc.numerics.format import BfpFormat, BfpTensor
+
+ACCUMULATOR_WIDTHS = (32, 40, 48)
+MIN_K_VEC, MIN_C_VEC = 32, 64
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One accelerator. All of c_vec, k_vec and block are powers of two, block <= k_vec <= c_vec.
+
+    c_vec: lanes, the input channels a processing element multiplies per cycle.
+    k_vec: processing elements, each making one output channel; also the channels of a group of the feature memory.
+    block: the finest block the array aligns; every block of an activation or dense weight is a multiple of it.
+    activation_bits: width of the signed operand that holds any activation's mantissa.
+    weight_bits: width of the signed operand that holds any weight's mantissa.
+    accumulator_bits: width of an accumulator, sign included.
+    max_mantissa_bits: widest mantissa that the feature memory stores.
+    feature_depth: vectors of c_vec mantissas in one half of the feature buffer.
+    accumulator_positions: positions in one half of the accumulator buffer.
+    """
+
+    c_vec: int
+    k_vec: int
+    block: int
+    activation_bits: int
+    weight_bits: int
+    accumulator_bits: int
+    max_mantissa_bits: int
+    feature_depth: int = 4096
+    accumulator_positions: int = 1024
+    clock_mhz: float = 300.0
+    dram_gigabytes_per_second: float = 19.2
+
+    @property
+    def dram_bytes_per_cycle(self) -> float:
+        return self.dram_gigabytes_per_second * 1e3 / self.clock_mhz
+
+    @property
+    def macs_per_cycle(self) -> int:
+        return self.c_vec * self.k_vec
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A format and the layer that needs it, for messages."""
+
+    layer: str
+    role: str
+    format: BfpFormat
+
+    @property
+    def operand_bits(self) -> int:
+        """Width of a signed operand for the mantissas."""
+        return self.format.magnitude_bits + 1
+
+
+def size_architecture(graph: Graph, settings: ArchitectureConfig) -> Architecture:
+    """The accelerator of the `architecture:` settings, those on `auto` filled to fit a quantized graph.
+
+    Raises CapacityError, naming the layer and the setting, where a layer does not fit what is set.
+    """
+    activations = list(_activation_uses(graph))
+    weights = list(_weight_uses(graph))
+    dense = [use for use in weights if use.role == "dense weights"]
+    largest = max(use.format.block_size for use in activations)
+    k_vec = _given(settings.k_vec, max(MIN_K_VEC, largest))
+    c_vec = _given(settings.c_vec, max(MIN_C_VEC, k_vec, *(use.format.block_size for use in dense)))
+    block = _given(settings.block, min(use.format.block_size for use in activations + dense))
+    _check_array(c_vec, k_vec, block)
+    _check_blocks(activations, block, k_vec, "k_vec")
+    _check_blocks(dense, block, c_vec, "c_vec")
+    return Architecture(
+        c_vec=c_vec,
+        k_vec=k_vec,
+        block=block,
+        activation_bits=max(use.operand_bits for use in activations if use.role == "input"),
+        weight_bits=max((use.operand_bits for use in weights), default=2),
+        accumulator_bits=_accumulator_bits(graph, settings.accumulator_bits),
+        max_mantissa_bits=max(use.format.mantissa_bits for use in activations),
+        feature_depth=settings.feature_depth,
+        accumulator_positions=settings.accumulator_positions,
+        clock_mhz=settings.clock_mhz,
+        dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
+    )
+
+
+def _given(setting: int | str, automatic: int) -> int:
+    return automatic if isinstance(setting, str) else setting
+
+
+def _activation_uses(graph: Graph) -> Iterator[_Use]:
+    for node in graph.layers:
+        roles = {"input": node.inputs["x"], "residual": node.inputs.get("residual"), "output": node.name}
+        for role, name in roles.items():
+            if name is not None:
+                yield _Use(node.name, role, value_format(graph, name))
+
+
+def _weight_uses(graph: Graph) -> Iterator[_Use]:
+    for node in graph.layers:
+        weight = layer_weight(graph, node)
+        if weight is not None:
+            yield _Use(node.name, "dense weights" if isinstance(node.op, Conv) else "depthwise weights", weight.format)
+
+
+def value_format(graph: Graph, name: str) -> BfpFormat:
+    """The format of a feature map of a quantized graph."""
+    assigned = graph.value(name).format
+    assert assigned is not None, f"{name} has no format"
+    return assigned
+
+
+def layer_weight(graph: Graph, node: Node) -> BfpTensor | None:
+    """The quantized weights of a layer; None for a Pass."""
+    if "weight" not in node.inputs:
+        return None
+    weight = graph.constants[node.inputs["weight"]]
+    assert isinstance(weight, BfpTensor), f"{node.name} is not quantized"
+    return weight
+
+
+def _check_array(c_vec: int, k_vec: int, block: int) -> None:
+    for setting, size in (("c_vec", c_vec), ("k_vec", k_vec), ("block", block)):
+        if size < 1 or size & (size - 1):
+            raise CapacityError(f"{setting} is {size}", where=f"architecture.{setting}", fix="use a power of two")
+    if not block <= k_vec <= c_vec:
+        raise CapacityError(
+            f"block {block}, k_vec {k_vec} and c_vec {c_vec} are not in ascending order",
+            where="architecture",
+            fix="choose block <= k_vec <= c_vec, or leave them on `auto`",
+        )
+
+
+def _check_blocks(uses: list[_Use], block: int, limit: int, setting: str) -> None:
+    for use in uses:
+        size = use.format.block_size
+        if size > limit:
+            raise CapacityError(
+                f"the {use.role} of {use.layer} has blocks of {size}, which {setting} = {limit} cannot hold",
+                where=f"architecture.{setting}",
+                fix=f"set architecture.{setting} to at least {size}, or a smaller block_size",
+            )
+        if size < block:
+            raise CapacityError(
+                f"the {use.role} of {use.layer} has blocks of {size}, finer than the array's {block}",
+                where="architecture.block",
+                fix=f"set architecture.block to {size} or `auto`",
+            )
+
+
+def _accumulator_bits(graph: Graph, setting: int | str) -> int:
+    needed = {node.name: node.arithmetic.accumulator_bits for node in graph.layers if node.arithmetic is not None}
+    layer = max(needed, key=lambda name: needed[name])
+    width = needed[layer]
+    available = ACCUMULATOR_WIDTHS[-1] if isinstance(setting, str) else setting
+    if width > available:
+        raise CapacityError(
+            f"{layer} needs accumulators of {width} bits, the array has {available}",
+            where="architecture.accumulator_bits",
+            fix=f"set architecture.accumulator_bits to at least {width}, or narrow the layer's formats",
+        )
+    return next(size for size in ACCUMULATOR_WIDTHS if size >= width) if isinstance(setting, str) else setting
