@@ -1,0 +1,105 @@
+"""YAML with the place of every value, so that a fault in it can be pointed at.
+
+Knows nothing of what the YAML means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bfpc.errors import ConfigError
+
+Content = dict[str, "Located"] | list["Located"] | str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Located:
+    """A YAML value and the file and line (from 1) where it stands; a mapping's values stand where their keys do."""
+
+    content: Content
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def plain(self) -> Any:
+        """The value as Python's own dicts, lists and scalars."""
+        if isinstance(self.content, dict):
+            return {key: value.plain() for key, value in self.content.items()}
+        if isinstance(self.content, list):
+            return [value.plain() for value in self.content]
+        return self.content
+
+    def find(self, path: Sequence[str | int]) -> Located:
+        """The value at `path`, or the innermost one on the way that exists."""
+        if not path:
+            return self
+        head, *rest = path
+        if isinstance(self.content, dict) and head in self.content:
+            return self.content[str(head)].find(rest)
+        if isinstance(self.content, list) and isinstance(head, int) and head < len(self.content):
+            return self.content[head].find(rest)
+        return self
+
+
+def read(path: Path, name: str) -> Located:
+    """Parses a file, called `name` in messages. An empty one is an empty mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not a text file: {error.reason}", where=name, fix="save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the config: {error.strerror}", where=name) from None
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        return _locate(loader, node, name, 1, ()) if node else Located({}, name, 1)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigError(f"not valid YAML: {error.problem}", where=where, fix="check indentation and colons") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"not valid YAML: {error}", where=name) from None
+
+
+def merge(base: Located, change: Located) -> Located:
+    """`base` with `change` on top: mappings key by key, anything else replaced."""
+    if not (isinstance(base.content, dict) and isinstance(change.content, dict)):
+        return change
+    merged = dict(base.content)
+    for key, value in change.content.items():
+        merged[key] = merge(merged[key], value) if key in merged else value
+    return Located(merged, change.file, change.line)
+
+
+def _locate(loader: yaml.SafeLoader, node: yaml.Node, file: str, line: int, parents: tuple[yaml.Node, ...]) -> Located:
+    if node in parents:
+        raise ConfigError("an alias refers to a value that contains it", where=f"{file}:{line}", fix="write it out")
+    inside = (*parents, node)
+    if isinstance(node, yaml.MappingNode):
+        return Located(_locate_mapping(loader, node, file, inside), file, line)
+    if isinstance(node, yaml.SequenceNode):
+        items = [_locate(loader, item, file, item.start_mark.line + 1, inside) for item in node.value]
+        return Located(items, file, line)
+    return Located(loader.construct_object(node), file, line)
+
+
+def _locate_mapping(
+    loader: yaml.SafeLoader, node: yaml.MappingNode, file: str, parents: tuple[yaml.Node, ...]
+) -> dict[str, Located]:
+    values: dict[str, Located] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = str(key_node.value)
+        if key in values:
+            first = values[key].line
+            raise ConfigError(f"{key} stands twice", where=f"{file}:{line}", fix=f"remove this one or line {first}")
+        values[key] = _locate(loader, value_node, file, line, parents)
+    return values
