@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.ir.layout import Axes
-from bfpc.ir.operators import Layer, Operator, Pads
+from bfpc.ir.layout import Axes, Fold
+from bfpc.ir.operators import Layer, Operator
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
@@ -49,19 +50,6 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """How the host lays a network input out for a first layer with few channels.
-
-    Channel `(dy * kernel[1] + dx) * C + c` of the folded map at (y, x) is channel c of the padded input at
-    (y * stride[0] + dy, x * stride[1] + dx).
-    """
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    pads: Pads
-
-
-@dataclass(frozen=True)
 class Port:
     """A network input or output: its ONNX name, the value that carries it, and how ONNX lays that value out."""
 
@@ -69,6 +57,10 @@ class Port:
     value: str
     axes: Axes
     fold: Fold | None = None
+
+    def map_shape(self, value: Value) -> Shape:
+        """(channels, height, width) of the map that ONNX knows, where `value` carries this port."""
+        return value.shape if self.fold is None else self.fold.source
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ class Graph:
     def is_value(self, name: str) -> bool:
         return name in self._index
 
-    def array(self, name: str) -> NDArray[np.float32]:
+    def array(self, name: str) -> NDArray[Any]:
         """A constant that has not been quantized, as an array."""
         constant = self.constants[name]
         assert isinstance(constant, np.ndarray), f"{name} is quantized"
@@ -155,7 +147,7 @@ class Graph:
         constant = self.constants[name]
         return constant.mantissas.shape if isinstance(constant, BfpTensor) else constant.shape
 
-    def with_nodes(self, nodes: list[Node] | tuple[Node, ...], constants: Mapping[str, Constant] | None = None) -> Graph:
+    def with_nodes(self, nodes: Iterable[Node], constants: Mapping[str, Constant] | None = None) -> Graph:
         """The same graph with other nodes, without the constants and nodes that no output needs any more."""
         return replace(self, nodes=tuple(nodes), constants=constants or self.constants).pruned()
 

@@ -8,10 +8,36 @@ belongs to none of the map's. Transposes and reshapes thereby cost nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Axes = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How the host lays a network input out for a first layer with few channels.
+
+    Channel `(dy * kernel[1] + dx) * C + c` of the folded map at (y, x) is channel c of the padded input at
+    (y * stride[0] + dy, x * stride[1] + dx). `source` is the input's (channels, height, width); pads are (top, left,
+    bottom, right).
+    """
+
+    source: tuple[int, int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+    def apply(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[batch, *source] to the folded [batch, channels, height, width]."""
+        top, left, bottom, right = self.pads
+        padded = np.pad(maps, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, axis=(2, 3))
+        windows = windows[:, :, :: self.stride[0], :: self.stride[1]]  # [batch, C, height, width, dy, dx]
+        folded = windows.transpose(0, 4, 5, 1, 2, 3)
+        return folded.reshape(len(maps), -1, *folded.shape[4:])
 
 
 def to_onnx(maps: NDArray[np.floating], axes: Axes) -> NDArray[np.floating]:

@@ -37,7 +37,8 @@ def output_shape(op: Operator, shapes: Mapping[str, tuple[int, ...]]) -> tuple[i
             top, left, bottom, right = op.pads
             return channels + sum(op.channels), height + top + bottom, width + left + right
         case Slice():
-            c, h, w = (len(range(*slice(*bounds).indices(size))) for bounds, size in zip(zip(op.start, op.stop, op.step, strict=True), _map_shape(shapes), strict=True))
+            bounds = zip(op.start, op.stop, op.step, _map_shape(shapes), strict=True)
+            c, h, w = (len(range(size)[start:stop:step]) for start, stop, step, size in bounds)
             return c, h, w
 
 

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bfpc.ir import operators as ops
-from bfpc.ir.graph import Constant, Fold, Graph, Node, Port, Shape, Value
+from bfpc.ir.graph import Constant, Graph, Node, Port, Shape, Value
+from bfpc.ir.layout import Fold
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
 
@@ -166,7 +167,7 @@ def parse_graph(text: str, constants: Mapping[str, Constant]) -> Graph:
 
 def _parse_line(line: str, parts: _Parts, constants: Mapping[str, Constant]) -> None:
     if not line.strip():
-        return
+        return None
     for pattern, parse in LINES:
         if match := pattern.fullmatch(line):
             return parse(match, parts, constants)

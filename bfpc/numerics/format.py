@@ -81,3 +81,12 @@ class BfpTensor:
     format: BfpFormat
     mantissas: NDArray[np.int16]
     offsets: NDArray[np.uint8]
+
+    @property
+    def aligned(self) -> NDArray[np.int64]:
+        """`M << u`: the elements in units of `2**format.exponent`."""
+        if self.offsets.ndim == 1:
+            offsets = self.offsets[:, None, None, None]
+        else:
+            offsets = np.repeat(self.offsets, self.format.block_size, axis=1)[:, : self.mantissas.shape[1]]
+        return self.mantissas.astype(np.int64) << offsets.astype(np.int64)

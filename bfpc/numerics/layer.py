@@ -24,7 +24,9 @@ MAX_TAIL_BITS = 54  # a float64 significand and a sign: the emulator stays exact
 class LayerArithmetic:
     """Exponents, shifts and proved widths of a layer; see the module's text. Bounds are on magnitudes, in LSBs.
 
-    accumulator_bound: the largest magnitude any input can cause in the array; `accumulator_bits` holds it with its sign.
+    accumulator_bound: the largest magnitude any input can cause in the array; `accumulator_bits` holds it.
+    position_bound: the largest magnitude at a position of the tail, from the bias to the activation.
+    output_bound: the largest magnitude that the quantizer gets, and the largest sum of a pooling window before it.
     tail_bits: the width, sign included, of the widest number of the tail.
     """
 
@@ -37,7 +39,8 @@ class LayerArithmetic:
     clip_high: int | None
     reciprocal_shift: int
     output_exponent: int
-    tail_bound: int
+    position_bound: int
+    output_bound: int
     tail_bits: int
 
 

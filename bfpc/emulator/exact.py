@@ -1,0 +1,100 @@
+"""Integer arithmetic in floating point, exactly.
+
+A float32 product-sum of integers is exact, in any order, while every partial sum stays within 2**24; float64 while
+it stays within 2**53. Numbers here are real values, integers times a power of two, for which the same holds.
+
+Where a layer's bound exceeds 2**24, activations and weights are split into digits and input channels into chunks,
+such that each partial convolution fits float32; the parts are added in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLOAT32_LIMIT = 1 << 24
+FLOAT64_LIMIT = 1 << 53
+CHUNK_COST = 0.1  # of slicing, casting and adding one more part, against one whole convolution
+
+
+@dataclass(frozen=True)
+class Digits:
+    """A number as a sum of `count` digits, digit k a multiple of `2**(k * width)`."""
+
+    count: int
+    width: int
+    bound: int  # the largest magnitude of a digit, in units of its own place
+
+    @staticmethod
+    def of(bound: int, count: int) -> Digits:
+        """Digits that hold every integer of magnitude up to `bound`."""
+        if count == 1:
+            return Digits(1, 0, bound)
+        width = -(-bound.bit_length() // count)
+        return Digits(count, width, max(1 << (width - 1), (bound >> (width * (count - 1))) + 1))
+
+    def split(self, numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The digits of `numbers`, lowest first, each in units of its own place."""
+        parts, rest = [], numbers
+        for _ in range(self.count - 1):
+            high = (rest + (1 << (self.width - 1))) >> self.width
+            parts.append(rest - (high << self.width))
+            rest = high
+        return [*parts, rest]
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a convolution is cut: digits of the activations and of the weights, and chunks of input channels."""
+
+    activations: Digits
+    weights: Digits
+    chunks: tuple[slice, ...]
+
+    @property
+    def parts(self) -> int:
+        return self.activations.count * self.weights.count * len(self.chunks)
+
+    @property
+    def cost(self) -> float:
+        return self.activations.count * self.weights.count + CHUNK_COST * self.parts
+
+
+def split_convolution(weights: NDArray[np.int64], activation_bound: int, limit: int = FLOAT32_LIMIT) -> Split:
+    """The cheapest split whose every partial sum stays within `limit`.
+
+    weights: aligned integers [output channels, input channels, taps]; activation_bound: the largest magnitude of an
+    aligned activation.
+    """
+    weight_bound = int(np.abs(weights).max(initial=1))
+    splits = []
+    for activation_digits, weight_digits in product((1, 2, 3), (1, 2, 3)):
+        activations, parts = Digits.of(activation_bound, activation_digits), Digits.of(weight_bound, weight_digits)
+        sums = np.max([np.abs(part).sum(axis=2) for part in parts.split(weights)], axis=0)
+        chunks = _chunks(sums, limit // activations.bound)
+        if chunks:
+            splits.append(Split(activations, parts, chunks))
+        if len(chunks) == 1:
+            break  # more digits of the weights only cost more
+    return min(splits, key=lambda split: split.cost)
+
+
+def _chunks(sums: NDArray[np.int64], budget: int) -> tuple[slice, ...]:
+    """Equal runs of input channels, as few as keep every output's sum within the budget; none where that can't be.
+
+    sums: magnitudes of the weights [output channels, input channels].
+    """
+    channels = sums.shape[1]
+    if int(sums.max(initial=0)) > budget:
+        return ()
+    running = np.concatenate([np.zeros((len(sums), 1), np.int64), sums.cumsum(axis=1)], axis=1)
+    count = max(1, -(-int(running[:, -1].max()) // budget))
+    while True:
+        length = -(-channels // count)
+        bounds = np.minimum(np.arange(0, channels + length, length), channels)
+        if int(np.diff(running[:, bounds], axis=1).max()) <= budget:
+            return tuple(slice(int(a), int(b)) for a, b in pairwise(bounds) if b > a)
+        count += 1

@@ -1,0 +1,88 @@
+"""A small writer of ONNX graphs: nodes are calls, names are made up, constants are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+IR_VERSION = 8
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+ELEMENT_TYPES = {FLOAT32: TensorProto.FLOAT, FLOAT64: TensorProto.DOUBLE}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the graph under construction: its name and element type, float32 or float64."""
+
+    name: str
+    dtype: np.dtype[Any] = FLOAT32
+
+
+class OnnxBuilder:
+    """Collects nodes and initializers in the order they are called for."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+        self._small_constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._count = 0
+
+    def call(self, op_type: str, *inputs: Tensor | str, output: str | None = None, **attributes: Any) -> Tensor:
+        """Adds a node with one output, of the type of its first input."""
+        first = inputs[0]
+        assert isinstance(first, Tensor)
+        name = output or self._fresh(op_type.lower())
+        names = [tensor.name if isinstance(tensor, Tensor) else tensor for tensor in inputs]
+        self._nodes.append(helper.make_node(op_type, names, [name], name=name, **attributes))
+        return Tensor(name, first.dtype)
+
+    def cast(self, x: Tensor, dtype: np.dtype[Any]) -> Tensor:
+        if x.dtype == dtype:
+            return x
+        return Tensor(self.call("Cast", x, to=ELEMENT_TYPES[dtype]).name, dtype)
+
+    def number(self, value: float, like: Tensor) -> Tensor:
+        """A scalar of the type of `like`."""
+        return self.constant(np.array(value, like.dtype))
+
+    def constant(self, array: NDArray[Any]) -> Tensor:
+        """An initializer that holds `array`; equal small arrays are stored once."""
+        if array.size > 64:
+            return Tensor(self._initializer(array), array.dtype)
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._small_constants:
+            self._small_constants[key] = self._initializer(array)
+        return Tensor(self._small_constants[key], array.dtype)
+
+    def integers(self, *numbers: int) -> str:
+        """The name of a constant list of integers: a shape, axes, or bounds."""
+        return self.constant(np.array(numbers, np.int64)).name
+
+    def _initializer(self, array: NDArray[Any]) -> str:
+        name = self._fresh("constant")
+        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+        return name
+
+    def _fresh(self, hint: str) -> str:
+        self._count += 1
+        return f"{hint}:{self._count}"
+
+    def model(
+        self, name: str, inputs: Mapping[str, tuple[int | str, ...]], outputs: Mapping[str, tuple[int | str, ...]]
+    ) -> onnx.ModelProto:
+        """The finished model; its float32 inputs and outputs by name and shape."""
+        sources, results = (
+            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in side.items()]
+            for side in (inputs, outputs)
+        )
+        graph = helper.make_graph(self._nodes, name, sources, results, initializer=self._initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="bfpc")
+        model.ir_version = IR_VERSION
+        return model

@@ -1,0 +1,117 @@
+"""A layer's tail, lowered: residual, activation and pooling on exact numbers.
+
+The bias is in the accumulators already.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.emulator.exact import FLOAT32_LIMIT
+from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Clip, Layer, Window
+from bfpc.numerics.layer import SLOPE_SHIFT, LayerArithmetic, reciprocal
+
+INT64_MAX = np.iinfo(np.int64).max
+
+
+def lower_tail(
+    builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, residual: Tensor | None, shape: tuple[int, int, int]
+) -> Tensor:
+    """What the quantizer gets; shape: (channels, height, width) of the accumulators, whole blocks."""
+    assert isinstance(node.op, Layer)
+    if node.arithmetic is not None and node.arithmetic.position_bound > FLOAT32_LIMIT:
+        x = builder.cast(x, FLOAT64)
+    if residual is not None:
+        x = builder.call("Add", x, builder.cast(residual, x.dtype))
+    match node.op.tail.activation:
+        case Clip() as clip:
+            x = _clip(builder, x, clip, node.arithmetic)
+            x = _clear_padding(builder, x, clip, graph.value(node.name).shape[0], shape[0])
+        case None:
+            pass
+        case _:
+            x = _prelu(builder, graph, node, x, shape[0])
+    if node.op.tail.pool is not None:
+        x = _pool(builder, x, node.op.tail.pool, shape[1:], node.arithmetic)
+    return x
+
+
+def _clip(builder: OnnxBuilder, x: Tensor, clip: Clip, arithmetic: LayerArithmetic | None) -> Tensor:
+    low, high = clip.low, clip.high
+    if arithmetic is not None:
+        scale = 2.0 ** (arithmetic.accumulator_exponent - arithmetic.accumulator_shift)
+        low = -np.inf if arithmetic.clip_low is None else arithmetic.clip_low * scale
+        high = np.inf if arithmetic.clip_high is None else arithmetic.clip_high * scale
+    if low == 0 and high == np.inf:
+        return builder.call("Relu", x)
+    if low != -np.inf:
+        x = builder.call("Max", x, builder.number(low, x))
+    if high != np.inf:
+        x = builder.call("Min", x, builder.number(high, x))
+    return x
+
+
+def _clear_padding(builder: OnnxBuilder, x: Tensor, clip: Clip, channels: int, padded: int) -> Tensor:
+    """Padding channels stay zero also where the activation makes something else of zero."""
+    if channels == padded or clip.low <= 0 <= clip.high:
+        return x
+    mask = (np.arange(padded) < channels).astype(x.dtype).reshape(-1, 1, 1)
+    return builder.call("Mul", x, builder.constant(mask))
+
+
+def _prelu(builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, channels: int) -> Tensor:
+    slope = np.asarray(graph.array(node.inputs["slope"]), np.float64)
+    if node.arithmetic is not None:
+        slope = slope * 2.0**-SLOPE_SHIFT
+    slopes = builder.constant(np.pad(slope, (0, channels - len(slope))).reshape(-1, 1, 1).astype(x.dtype))
+    zero = builder.number(0, x)
+    negative = builder.call("Mul", builder.call("Min", x, zero), slopes)
+    return builder.call("Add", builder.call("Max", x, zero), negative)
+
+
+def _pool(
+    builder: OnnxBuilder, x: Tensor, window: Window, size: tuple[int, int], arithmetic: LayerArithmetic | None
+) -> Tensor:
+    attributes: dict[str, Any] = {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pads}
+    if window.kind == "max":
+        return builder.call("MaxPool", x, **attributes)
+    if arithmetic is None:
+        return builder.call("AveragePool", x, **attributes, count_include_pad=int(window.count_padding))
+    total = _window_sum(builder, builder.cast(x, FLOAT64), window, size)
+    scale = 2.0**-arithmetic.reciprocal_shift
+    ratios = np.vectorize(lambda count: reciprocal(int(count), arithmetic.reciprocal_shift) * scale)
+    return builder.call("Mul", total, builder.constant(ratios(window_counts(window, size)).astype(np.float64)))
+
+
+def _window_sum(builder: OnnxBuilder, x: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+    """The sum over each window, as a sum of strided slices or of the whole map: exact in float64."""
+    if window.kernel == size and not any(window.pads):
+        return builder.call("ReduceSum", x, builder.integers(2, 3), keepdims=1)
+    top, left, bottom, right = window.pads
+    x = builder.call("Pad", x, builder.integers(0, 0, top, left, 0, 0, bottom, right))
+    height, width = window.output_size(size)
+    total: Tensor | None = None
+    for row, column in product(range(window.kernel[0]), range(window.kernel[1])):
+        ends = (row + (height - 1) * window.stride[0] + 1, column + (width - 1) * window.stride[1] + 1)
+        bounds = (builder.integers(row, column), builder.integers(*ends), builder.integers(2, 3))
+        part = builder.call("Slice", x, *bounds, builder.integers(*window.stride))
+        total = part if total is None else builder.call("Add", total, part)
+    assert total is not None
+    return total
+
+
+def window_counts(window: Window, size: tuple[int, int]) -> NDArray[np.int64]:
+    """By how many positions each window's sum is divided: [output height, output width]."""
+    lengths = []
+    for axis, outputs in enumerate(window.output_size(size)):
+        before, after = window.pads[axis], window.pads[axis + 2]
+        start = np.arange(outputs) * window.stride[axis] - before
+        low, high = (-before, size[axis] + after) if window.count_padding else (0, size[axis])
+        lengths.append(np.minimum(start + window.kernel[axis], high) - np.maximum(start, low))
+    return np.outer(*lengths)
