@@ -1,0 +1,203 @@
+"""One layer's parameters as a bit-dense stream, in the order the accelerator uses them.
+
+For each tile of k_vec output channels the stream holds biases, slopes (PRelu), and then
+
+- dense: for each vector of c_vec input channels, each tap, each output channel: the vector's blocks, each its exponent
+  offset and its mantissas; input channels that do not exist take no bits;
+- depthwise: one exponent offset per channel, then for each tap one mantissa per channel;
+- pass: nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.backend.bit_packing import Bits, Words, from_bits, from_words, to_bits, to_words, words_for
+from bfpc.numerics.format import BfpFormat, BfpTensor
+
+SLOPE_BITS = 16
+
+
+@dataclass(frozen=True)
+class LayerParameters:
+    """A layer's constants: weights (None for a pass), bias and slope [output channels] as integers."""
+
+    channels: int
+    weight: BfpTensor | None
+    bias: NDArray[np.int64] | None = None
+    slope: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class ParameterLayout:
+    """What it takes to find a layer's constants in its stream; `weight_shape` is that of the IR's mantissas."""
+
+    channels: int
+    weight_format: BfpFormat | None
+    weight_shape: tuple[int, int, int, int] | None
+    dense: bool
+    bias_bits: int
+    has_slope: bool
+    c_vec: int
+    k_vec: int
+
+    @property
+    def tiles(self) -> tuple[range, ...]:
+        """The output channels of each tile."""
+        starts = range(0, self.channels, self.k_vec)
+        return tuple(range(start, min(start + self.k_vec, self.channels)) for start in starts)
+
+    @property
+    def channel_bits(self) -> int:
+        """Bits of one output channel; a tile has this many per channel."""
+        return self.bias_bits + SLOPE_BITS * self.has_slope + self.weight_bits
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of one output channel's weights and exponent offsets."""
+        if self.weight_format is None or self.weight_shape is None:
+            return 0
+        _, inputs, height, width = self.weight_shape
+        offsets = height * width * -(-inputs // self.weight_format.block_size) if self.dense else 1
+        mantissas = inputs * height * width * self.weight_format.mantissa_bits
+        return mantissas + offsets * self.weight_format.exponent_bits
+
+    @property
+    def words(self) -> int:
+        return words_for(self.channels * self.channel_bits)
+
+
+def pack_layer(parameters: LayerParameters, layout: ParameterLayout) -> Words:
+    """A layer's stream."""
+    if not layout.channel_bits:
+        return np.zeros(0, np.uint64)
+    return to_words(np.concatenate([_pack_tile(parameters, layout, tile) for tile in layout.tiles]))
+
+
+def _pack_tile(parameters: LayerParameters, layout: ParameterLayout, tile: range) -> Bits:
+    part = slice(tile.start, tile.stop)
+    sections: list[Bits] = []
+    if parameters.bias is not None:
+        sections.append(to_bits(parameters.bias[part], layout.bias_bits).reshape(-1))
+    if parameters.slope is not None:
+        sections.append(to_bits(parameters.slope[part], SLOPE_BITS).reshape(-1))
+    if (weight := parameters.weight) is not None:
+        tensor = BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part])
+        sections += _pack_dense(tensor, layout.c_vec) if layout.dense else _pack_depthwise(tensor)
+    return np.concatenate(sections)
+
+
+def _pack_depthwise(weight: BfpTensor) -> list[Bits]:
+    offsets = to_bits(weight.offsets, weight.format.exponent_bits)
+    mantissas = to_bits(weight.mantissas[:, 0].transpose(1, 2, 0), weight.format.mantissa_bits)
+    return [offsets.reshape(-1), mantissas.reshape(-1)]
+
+
+def _pack_dense(weight: BfpTensor, c_vec: int) -> list[Bits]:
+    """One stream per vector of c_vec input channels."""
+    per_vector = c_vec // weight.format.block_size
+    inputs = weight.mantissas.shape[1]
+    return [
+        _pack_vector(
+            weight.mantissas[:, first : first + c_vec],
+            weight.offsets[:, vector * per_vector : (vector + 1) * per_vector],
+            weight.format,
+        )
+        for vector, first in enumerate(range(0, inputs, c_vec))
+    ]
+
+
+def _pack_vector(mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], format: BfpFormat) -> Bits:
+    """mantissas [outputs, inputs, height, width], offsets [outputs, blocks, height, width] to their stream.
+
+    Only the last block can lack channels, so a record is the beginning of one with whole blocks.
+    """
+    outputs, inputs, height, width = mantissas.shape
+    blocks, size, exponent_bits = offsets.shape[1], format.block_size, format.exponent_bits
+    padded = np.zeros((height, width, outputs, blocks * size), np.int16)
+    padded[..., :inputs] = mantissas.transpose(2, 3, 0, 1)
+    records: Bits = np.empty((height, width, outputs, blocks, exponent_bits + size * format.mantissa_bits), np.uint8)
+    records[..., :exponent_bits] = to_bits(offsets.transpose(2, 3, 0, 1), exponent_bits)
+    fields = to_bits(padded, format.mantissa_bits)
+    records[..., exponent_bits:] = fields.reshape(height, width, outputs, blocks, -1)
+    record_bits = blocks * exponent_bits + inputs * format.mantissa_bits
+    return records.reshape(height, width, outputs, -1)[..., :record_bits].reshape(-1)
+
+
+def unpack_layer(words: Words, layout: ParameterLayout) -> LayerParameters:
+    """The constants of a layer from its stream: the inverse of `pack_layer`."""
+    bits = from_words(words)
+    tiles, start = [], 0
+    for tile in layout.tiles:
+        end = start + len(tile) * layout.channel_bits
+        tiles.append(_unpack_tile(bits[start:end], layout, len(tile)))
+        start = end
+    weights = [tile.weight for tile in tiles if tile.weight is not None]
+    weight = None
+    if layout.weight_format is not None:
+        mantissas = np.concatenate([part.mantissas for part in weights])
+        weight = BfpTensor(layout.weight_format, mantissas, np.concatenate([part.offsets for part in weights]))
+    biases = [tile.bias for tile in tiles if tile.bias is not None]
+    slopes = [tile.slope for tile in tiles if tile.slope is not None]
+    bias, slope = (np.concatenate(parts) if parts else None for parts in (biases, slopes))
+    return LayerParameters(layout.channels, weight, bias, slope)
+
+
+def _unpack_tile(bits: Bits, layout: ParameterLayout, channels: int) -> LayerParameters:
+    stream = _BitReader(bits)
+    bias = stream.take((channels,), layout.bias_bits, signed=True) if layout.bias_bits else None
+    slope = stream.take((channels,), SLOPE_BITS, signed=True) if layout.has_slope else None
+    weight = None
+    if layout.weight_format is not None and layout.weight_shape is not None:
+        shape = (channels, *layout.weight_shape[1:])
+        unpack = _unpack_dense if layout.dense else _unpack_depthwise
+        weight = unpack(stream, layout.weight_format, shape, layout.c_vec)
+    return LayerParameters(channels, weight, bias, slope)
+
+
+class _BitReader:
+    """Takes fields off the front of a stream."""
+
+    def __init__(self, bits: Bits) -> None:
+        self._bits, self._position = bits, 0
+
+    def take_bits(self, count: int) -> Bits:
+        start = self._position
+        self._position += count
+        return self._bits[start : self._position]
+
+    def take(self, shape: tuple[int, ...], width: int, *, signed: bool) -> NDArray[np.int64]:
+        bits = self.take_bits(int(np.prod(shape)) * width)
+        return from_bits(bits.reshape(*shape, width), signed=signed)
+
+
+def _unpack_depthwise(stream: _BitReader, format: BfpFormat, shape: tuple[int, int, int, int], c_vec: int) -> BfpTensor:
+    channels, _, height, width = shape
+    offsets = stream.take((channels,), format.exponent_bits, signed=False)
+    mantissas = stream.take((height, width, channels), format.mantissa_bits, signed=True)
+    return BfpTensor(format, mantissas.transpose(2, 0, 1)[:, None].astype(np.int16), offsets.astype(np.uint8))
+
+
+def _unpack_dense(stream: _BitReader, format: BfpFormat, shape: tuple[int, int, int, int], c_vec: int) -> BfpTensor:
+    outputs, inputs, height, width = shape
+    mantissas = np.empty(shape, np.int16)
+    offsets = np.empty((outputs, -(-inputs // format.block_size), height, width), np.uint8)
+    for first in range(0, inputs, c_vec):
+        lanes = min(c_vec, inputs - first)
+        blocks, first_block = -(-lanes // format.block_size), first // format.block_size
+        block_bits = format.exponent_bits + format.block_size * format.mantissa_bits
+        record_bits = blocks * format.exponent_bits + lanes * format.mantissa_bits
+        records: Bits = np.zeros((height, width, outputs, blocks * block_bits), np.uint8)
+        records[..., :record_bits] = stream.take_bits(height * width * outputs * record_bits).reshape(
+            height, width, outputs, record_bits
+        )
+        parts = records.reshape(height, width, outputs, blocks, block_bits)
+        fields = parts[..., format.exponent_bits :].reshape(height, width, outputs, -1, format.mantissa_bits)
+        values = from_bits(fields, signed=True)[..., :lanes]
+        mantissas[:, first : first + lanes] = values.transpose(2, 3, 0, 1)
+        exponents = from_bits(parts[..., : format.exponent_bits], signed=False)
+        offsets[:, first_block : first_block + blocks] = exponents.transpose(2, 3, 0, 1)
+    return BfpTensor(format, mantissas, offsets)

@@ -1,0 +1,115 @@
+"""Weight streams, against strings of bits, and the report of what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bfpc.backend.weight_image import pack_weights, unpack_weights
+from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layer, unpack_layer
+from bfpc.errors import CapacityError
+from bfpc.numerics.format import BfpFormat
+from tests.backend.graphs import ARCHITECTURE, conv_layer, graph_of, small_network
+from tests.backend.reference_bits import dense_tile, depthwise_tile, words
+from tests.backend.strategies import formats, random_tensor, seeds
+
+C_VEC, K_VEC = 64, 32
+BIAS_BITS = 24
+channel_counts = st.integers(1, 70)
+kernels = st.tuples(st.integers(1, 3), st.integers(1, 2))
+
+
+def _parameters(format: BfpFormat, shape: tuple[int, ...], offsets: tuple[int, ...], seed: int) -> LayerParameters:
+    rng = np.random.default_rng(seed)
+    bias = rng.integers(-(1 << 23), 1 << 23, shape[0]) if seed % 2 else None
+    slope = rng.integers(-(1 << 15), 1 << 15, shape[0]) if seed % 3 else None
+    return LayerParameters(shape[0], random_tensor(format, shape, offsets, seed), bias, slope)
+
+
+def _layout(parameters: LayerParameters, *, dense: bool) -> ParameterLayout:
+    weight = parameters.weight
+    assert weight is not None
+    outputs, inputs, height, width = weight.mantissas.shape
+    bias_bits = 0 if parameters.bias is None else BIAS_BITS
+    has_slope = parameters.slope is not None
+    shape = (outputs, inputs, height, width)
+    return ParameterLayout(outputs, weight.format, shape, dense, bias_bits, has_slope, C_VEC, K_VEC)
+
+
+def _listed(array: np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None) -> list[int]:
+    return [] if array is None else [int(value) for value in array]
+
+
+def _assert_equal(actual: LayerParameters, expected: LayerParameters) -> None:
+    assert actual.weight is not None
+    assert expected.weight is not None
+    assert np.array_equal(actual.weight.mantissas, expected.weight.mantissas)
+    assert np.array_equal(actual.weight.offsets, expected.weight.offsets)
+    assert _listed(actual.bias) == _listed(expected.bias)
+    assert _listed(actual.slope) == _listed(expected.slope)
+
+
+@settings(max_examples=30, deadline=None)
+@given(formats(signed=True), channel_counts, channel_counts, kernels, seeds)
+def test_dense_stream(format: BfpFormat, outputs: int, inputs: int, kernel: tuple[int, int], seed: int) -> None:
+    shape = (outputs, inputs, *kernel)
+    parameters = _parameters(format, shape, (outputs, -(-inputs // format.block_size), *kernel), seed)
+    layout = _layout(parameters, dense=True)
+    weight, bias, slope = parameters.weight, _listed(parameters.bias), _listed(parameters.slope)
+    assert weight is not None
+    tiles = [dense_tile(weight, bias, BIAS_BITS, slope, tile, C_VEC) for tile in layout.tiles]
+    stream = pack_layer(parameters, layout)
+    assert [int(word) for word in stream] == words("".join(tiles))
+    assert [len(tile) for tile in tiles] == [len(tile) * layout.channel_bits for tile in layout.tiles]
+    assert stream.size == layout.words
+    _assert_equal(unpack_layer(stream, layout), parameters)
+
+
+@settings(max_examples=30, deadline=None)
+@given(formats(signed=True), channel_counts, kernels, seeds)
+def test_depthwise_stream(format: BfpFormat, channels: int, kernel: tuple[int, int], seed: int) -> None:
+    parameters = _parameters(format, (channels, 1, *kernel), (channels,), seed)
+    layout = _layout(parameters, dense=False)
+    weight, bias, slope = parameters.weight, _listed(parameters.bias), _listed(parameters.slope)
+    assert weight is not None
+    tiles = [depthwise_tile(weight, bias, BIAS_BITS, slope, tile) for tile in layout.tiles]
+    stream = pack_layer(parameters, layout)
+    assert [int(word) for word in stream] == words("".join(tiles))
+    _assert_equal(unpack_layer(stream, layout), parameters)
+
+
+def test_layers_start_on_words_and_follow_each_other() -> None:
+    graph = small_network()
+    image = pack_weights(graph, ARCHITECTURE)
+    address = 0
+    for layer in image.layers.values():
+        assert layer.address == address
+        address += layer.words
+    assert image.words.size == address
+    for name, back in unpack_weights(image.words, image.layers).items():
+        node = graph.producer(name)
+        assert node is not None
+        if "weight" in node.inputs:
+            weight, bias = graph.constants[node.inputs["weight"]], graph.array(node.inputs["bias"])
+            _assert_equal(back, LayerParameters(back.channels, weight, bias.astype(np.int64)))  # type: ignore[arg-type]
+
+
+def test_bits_per_weight_stay_within_5_percent_of_mantissa_and_exponent_share() -> None:
+    graph = graph_of(conv_layer("conv", "image", inputs=256, outputs=256, size=8, weight=BfpFormat(4, 16, 3)))
+    image = pack_weights(graph, ARCHITECTURE)
+    assert image.ideal_bits_per_weight == pytest.approx(4 + 2 / 16)
+    biases = 256 * 24 / image.weights
+    assert image.bits_per_weight <= 1.05 * image.ideal_bits_per_weight + biases
+
+
+def test_bias_takes_the_fewest_bytes() -> None:
+    graph = graph_of(conv_layer("conv", "image", inputs=16, outputs=16, size=4, bias=-129))
+    assert pack_weights(graph, ARCHITECTURE).layers["conv"].layout.bias_bits == 16
+
+
+def test_slope_beyond_16_bits_is_refused() -> None:
+    graph = graph_of(conv_layer("conv", "image", inputs=16, outputs=16, size=4, slope=200 * 256))
+    with pytest.raises(CapacityError, match="slope of 200"):
+        pack_weights(graph, ARCHITECTURE)
