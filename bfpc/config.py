@@ -195,11 +195,11 @@ class Config(_Section):
     @model_validator(mode="after")
     def _array_holds_blocks(self) -> Self:
         block, k_vec, c_vec = self.architecture.block, self.architecture.k_vec, self.architecture.c_vec
-        sizes = _block_sizes(self)
-        smallest, largest = min(sizes), max(sizes)
+        maps, weights = _block_sizes(self)
+        smallest, largest = min(maps | weights), max(maps | weights)
         rules = [
             ("block", _exceeds(block, smallest), f"at most {smallest}, the smallest block size in use"),
-            ("k_vec", _exceeds(largest, k_vec), f"at least {largest}, the largest block size in use"),
+            ("k_vec", _exceeds(max(maps), k_vec), f"at least {max(maps)}, the largest block size of an activation"),
             ("c_vec", _exceeds(largest, c_vec), f"at least {largest}, the largest block size in use"),
             ("c_vec", _exceeds(k_vec, c_vec), f"at least {k_vec}, like k_vec"),
         ]
@@ -265,12 +265,19 @@ def _exceeds(low: int | str, high: int | str) -> bool:
     return isinstance(low, int) and isinstance(high, int) and low > high
 
 
-def _block_sizes(config: Config) -> set[int]:
-    formats = config.formats
-    overridden = [change for override in config.overrides for change in (override.activation, override.weight)]
-    changes: list[BlockFormat] = [formats.input, formats.output, *overridden]
-    given = {change.block_size for change in changes if "block_size" in change.model_fields_set}
-    return {formats.activation.block_size, formats.weight.block_size} | given
+def _block_sizes(config: Config) -> tuple[set[int], set[int]]:
+    """Every block size that the config gives to an activation, and to a weight."""
+    formats, overrides = config.formats, config.overrides
+    maps = [formats.input, formats.output, *(override.activation for override in overrides)]
+    weights = [override.weight for override in overrides]
+    return (
+        {formats.activation.block_size} | {change.block_size for change in maps if _sets_block(change)},
+        {formats.weight.block_size} | {change.block_size for change in weights if _sets_block(change)},
+    )
+
+
+def _sets_block(change: BlockFormat) -> bool:
+    return "block_size" in change.model_fields_set
 
 
 def _locate_source(source: str | Path, folder: Path) -> Path:

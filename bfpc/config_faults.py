@@ -66,7 +66,7 @@ def _resolve(details: ErrorDetails, model: type[BaseModel]) -> tuple[Path, Field
             path, field = (*path, step), None
         else:
             break
-    return path, None if section else field
+    return path, field
 
 
 def _section(model: type[BaseModel], path: Path) -> type[BaseModel]:

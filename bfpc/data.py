@@ -1,0 +1,200 @@
+"""Calibration and verification data: pictures, arrays, or synthetic pictures, as the network's inputs."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bfpc.config import Preprocessing
+from bfpc.errors import DataError
+from bfpc.ir.layout import Axes, to_onnx
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SYNTHETIC_CELLS = (3, 6, 12, 24, 48)  # coarse to fine; each half as strong as the one before
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A network input as ONNX has it: `shape` with a batch of 1 in front, `axes` naming what each axis of it holds."""
+
+    name: str
+    shape: tuple[int, ...]
+    axes: Axes
+    dtype: np.dtype[Any]
+
+    @property
+    def map_shape(self) -> tuple[int, int, int] | None:
+        """(channels, height, width) where the input can be a picture, else None."""
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        if not {"C", "H", "W"} <= sizes.keys() or sizes["C"] not in (1, 3):
+            return None
+        return sizes["C"], sizes["H"], sizes["W"]
+
+
+@dataclass(frozen=True)
+class InputData:
+    """Per input name an array [images, ...], all of one length, and what the user should know about them."""
+
+    arrays: Mapping[str, Array]
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+
+def load_inputs(
+    source: Path | None, inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int, seed: int = 0
+) -> InputData:
+    """At most `limit` images from `source`: a picture, a folder of them, .npy, .npz, or synthetic data for None.
+
+    Arrays are taken as they are; pictures are preprocessed. Raises DataError where the data is missing or does not fit.
+    """
+    if source is None:
+        return _synthetic(inputs, preprocessing, limit, seed)
+    if not source.exists():
+        raise DataError("no such file or folder", where=str(source), fix="give a folder of pictures, a .npy or a .npz")
+    if source.suffix in (".npy", ".npz") and source.is_file():
+        return InputData(_from_arrays(_load_arrays(source), inputs, limit, str(source)))
+    return InputData(_from_pictures(_list_pictures(source)[:limit], inputs, preprocessing, str(source)))
+
+
+def preprocess(picture: Image.Image, shape: tuple[int, int, int], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """A picture as a map of `shape` = (channels, height, width).
+
+    Its shorter side is scaled to `resize` pixels; where that is null or too small, so far that the crop just fits.
+    """
+    channels, height, width = shape
+    if preprocessing.crop not in (None, (height, width)):
+        what = f"the crop is {list(preprocessing.crop or ())}, the network takes [{height}, {width}]"
+        raise DataError(what, where="preprocessing.crop", fix="leave it null")
+    fitting = max(height / picture.height, width / picture.width)
+    scale = max(fitting, (preprocessing.resize or 0) / min(picture.size))
+    size = max(width, round(picture.width * scale)), max(height, round(picture.height * scale))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    scaled = picture.convert("L" if channels == 1 else "RGB").resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(scaled.crop((left, top, left + width, top + height)), np.float32).reshape(
+        height, width, channels
+    )
+    if preprocessing.channels == "BGR":
+        pixels = pixels[..., ::-1]
+    mean, std = (_per_channel(values, channels) for values in (preprocessing.mean, preprocessing.std))
+    normalized = (pixels / np.float32(preprocessing.divide) - mean) / std
+    return np.ascontiguousarray(normalized.transpose(2, 0, 1), np.float32)
+
+
+def _per_channel(values: tuple[float, ...], channels: int) -> NDArray[np.float32]:
+    if len(values) not in (1, channels):
+        what = f"{list(values)} has {len(values)} numbers, the network's input {channels} channels"
+        raise DataError(what, where="preprocessing.mean or .std", fix="give one number, or one per channel")
+    return np.array(values, np.float32)
+
+
+def _list_pictures(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    pictures = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+    if not pictures:
+        raise DataError("the folder holds no pictures", where=str(source), fix=f"bfpc reads {', '.join(PICTURES)}")
+    return pictures
+
+
+def _from_pictures(
+    pictures: list[Path], inputs: Sequence[InputSpec], preprocessing: Preprocessing, where: str
+) -> dict[str, Array]:
+    shape = inputs[0].map_shape
+    if len(inputs) != 1 or shape is None:
+        takes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in inputs)
+        fix = "give a .npz with one array for each input name"
+        raise DataError(f"pictures do not fit a network that takes {takes}", where=where, fix=fix)
+    maps = np.stack([preprocess(_open_picture(path), shape, preprocessing) for path in pictures])
+    return {inputs[0].name: to_onnx(maps, inputs[0].axes).astype(inputs[0].dtype)}
+
+
+def _open_picture(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
+    return picture
+
+
+def _load_arrays(source: Path) -> dict[str, Array]:
+    """The arrays of a .npz by their names; a .npy is one without a name."""
+    try:
+        with source.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        fix = "write it with numpy.save or numpy.savez, without objects"
+        raise DataError(f"not a readable array file: {error}", where=str(source), fix=fix) from None
+
+
+def _from_arrays(arrays: Mapping[str, Array], inputs: Sequence[InputSpec], limit: int, where: str) -> dict[str, Array]:
+    if len(arrays) == len(inputs) == 1:
+        arrays = {inputs[0].name: next(iter(arrays.values()))}  # whatever its name
+    missing = [spec.name for spec in inputs if spec.name not in arrays]
+    if missing:
+        has = ", ".join(name or "one array without a name" for name in arrays) or "nothing"
+        fix = f"save a .npz with the keys {', '.join(spec.name for spec in inputs)}"
+        raise DataError(f"no array for the input {', '.join(missing)}; the file holds {has}", where=where, fix=fix)
+    fitted = {spec.name: _fit(arrays[spec.name], spec, limit, where) for spec in inputs}
+    if len({len(array) for array in fitted.values()}) > 1:
+        lengths = ", ".join(f"{name} has {len(array)}" for name, array in fitted.items())
+        raise DataError(f"the inputs differ in their number of images: {lengths}", where=where)
+    return fitted
+
+
+def _fit(array: Array, spec: InputSpec, limit: int, where: str) -> Array:
+    """`array` as a batch for `spec`; one image may come without the batch axis."""
+    expected = f"(any number, {', '.join(map(str, spec.shape[1:]))})"
+    place = f"{where}, input {spec.name}"
+    if array.shape == spec.shape[1:]:
+        array = array[np.newaxis]
+    if array.shape[1:] != spec.shape[1:] or array.ndim != len(spec.shape) or not len(array):
+        raise DataError(f"an array has shape {array.shape}, the network takes {expected}", where=place)
+    if not (np.can_cast(array.dtype, spec.dtype, "same_kind") and array.dtype.kind in "buif"):
+        raise DataError(f"an array of {array.dtype} where the network takes {spec.dtype}", where=place)
+    with np.errstate(over="ignore"):
+        batch = array[:limit].astype(spec.dtype)
+    if batch.dtype.kind == "f" and not np.isfinite(batch).all():
+        raise DataError(f"an array holds NaN, or numbers beyond {spec.dtype}", where=place, fix="leave such images out")
+    return batch
+
+
+def _synthetic(inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int, seed: int) -> InputData:
+    random = np.random.default_rng(seed)
+    arrays = {spec.name: _synthetic_input(spec, preprocessing, limit, random) for spec in inputs}
+    warning = (
+        f"no data given: using {limit} synthetic pictures, which real ones will differ from; "
+        "accuracy suffers and figures mean little. Give a folder of pictures, .npy or .npz."
+    )
+    return InputData(arrays, (warning,))
+
+
+def _synthetic_input(spec: InputSpec, preprocessing: Preprocessing, count: int, random: np.random.Generator) -> Array:
+    shape = spec.map_shape
+    if shape is None:
+        return random.standard_normal((count, *spec.shape[1:])).astype(spec.dtype)
+    pictures = [_synthetic_picture(shape[1:], random) for _ in range(count)]
+    maps = np.stack([preprocess(picture, shape, preprocessing) for picture in pictures])
+    return to_onnx(maps, spec.axes).astype(spec.dtype)
+
+
+def _synthetic_picture(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
+    """Smooth: a photograph's spectrum falls with the frequency, and white noise would calibrate every layer wrong."""
+    pixels = np.zeros((*size, 3), np.float32)
+    for octave, cells in enumerate(SYNTHETIC_CELLS):
+        coarse = Image.fromarray(random.integers(0, 256, (cells, cells, 3), np.uint8))
+        pixels += np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC), np.float32) / 2**octave
+    low, high = pixels.min(), pixels.max()
+    return Image.fromarray(((pixels - low) * (255 / max(high - low, 1))).astype(np.uint8))
