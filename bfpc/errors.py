@@ -14,7 +14,9 @@ class BfpcError(Exception):
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
-        super().__init__("\n".join(part for part in (what, where and f"  where: {where}", fix and f"  fix: {fix}") if part))
+        super().__init__(
+            "\n".join(part for part in (what, where and f"  where: {where}", fix and f"  fix: {fix}") if part)
+        )
 
 
 class ConfigError(BfpcError):
