@@ -48,6 +48,6 @@ def input_maps(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> dic
     for port in graph.inputs:
         value = graph.value(port.value)
         plain = np.ascontiguousarray(from_onnx(tensors[port.name], port.axes, port.map_shape(value)), np.float32)
-        folded = plain if port.fold is None else port.fold.apply(plain)
+        folded = plain if port.fold is None else port.fold.apply(plain, value.shape[1:])
         maps[port.value] = folded if value.format is None else dequantize(*quantize(folded, value.format), value.format)
     return maps

@@ -30,14 +30,16 @@ class Fold:
     stride: tuple[int, int]
     pads: tuple[int, int, int, int]
 
-    def apply(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[batch, *source] to the folded [batch, channels, height, width]."""
-        top, left, bottom, right = self.pads
-        padded = np.pad(maps, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, axis=(2, 3))
+    def apply(self, maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """[batch, *source] to the folded [batch, channels, *size]; beyond the pads the input counts as zero."""
+        top, left = self.pads[:2]
+        spans = [(n - 1) * stride + kernel for n, stride, kernel in zip(size, self.stride, self.kernel, strict=True)]
+        canvas = np.zeros((*maps.shape[:2], *spans), np.float32)
+        rows, columns = min(spans[0] - top, maps.shape[2]), min(spans[1] - left, maps.shape[3])
+        canvas[:, :, top : top + rows, left : left + columns] = maps[:, :, :rows, :columns]
+        windows = np.lib.stride_tricks.sliding_window_view(canvas, self.kernel, axis=(2, 3))
         windows = windows[:, :, :: self.stride[0], :: self.stride[1]]  # [batch, C, height, width, dy, dx]
-        folded = windows.transpose(0, 4, 5, 1, 2, 3)
-        return folded.reshape(len(maps), -1, *folded.shape[4:])
+        return windows.transpose(0, 4, 5, 1, 2, 3).reshape(len(maps), -1, *size)
 
 
 def to_onnx(maps: NDArray[np.floating], axes: Axes) -> NDArray[np.floating]:

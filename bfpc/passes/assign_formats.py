@@ -1,0 +1,71 @@
+"""Gives every value its format: widths and blocks from the config, the window from calibration.
+
+    %y = Conv(...) {activation=Clip()} : 64x56x56    ->  ... : 64x56x56 [uint5bfp/16 r7 e-9]
+
+The window's top is the power of two above the largest magnitude seen. A map that is proved non-negative is stored
+without a sign. The inputs of a concatenation share its format, so that joining them is addressing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import frexp
+
+from bfpc.config import ActivationFormat, Config, LayerFormats, Position
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Clip, Concat, Layer
+from bfpc.numerics.format import BfpFormat
+
+
+def assign_formats(graph: Graph, config: Config, largest: Mapping[str, float]) -> Graph:
+    """largest: for every value the largest magnitude it took in calibration."""
+    non_negative = find_non_negative(graph)
+    formats = {}
+    for value in graph.values:
+        formats[value.name] = _format(config.input_format, value.name in non_negative, largest[value.name])
+    for node in graph.nodes:
+        chosen = layer_formats(graph, config, node).activation
+        formats[node.name] = _format(chosen, node.name in non_negative, largest[node.name])
+    for node in reversed(graph.nodes):  # outermost concatenations first
+        if isinstance(node.op, Concat):
+            formats |= dict.fromkeys(node.inputs.values(), formats[node.name])
+    nodes = [replace(node, output=replace(node.output, format=formats[node.name])) for node in graph.nodes]
+    values = tuple(replace(value, format=formats[value.name]) for value in graph.values)
+    return replace(graph, values=values).with_nodes(nodes)
+
+
+def layer_formats(graph: Graph, config: Config, node: Node) -> LayerFormats:
+    """What the config says of one layer, or of a concatenation's output."""
+    layers = [layer.name for layer in graph.layers]
+    ends: dict[Position, str] = {"first": layers[0], "last": layers[-1]} if layers else {}
+    positions = [position for position, name in ends.items() if name == node.name]
+    operator = type(node.op).__name__
+    return config.layer_formats(node.name, operator, positions, is_output=node.name in graph.output_names)
+
+
+def _format(chosen: ActivationFormat, non_negative: bool, largest: float) -> BfpFormat:
+    signed = not (chosen.unsigned and non_negative)
+    return BfpFormat(chosen.mantissa_bits, chosen.block_size, chosen.exponent_range, signed).with_top(top_of(largest))
+
+
+def top_of(largest: float) -> int:
+    """The smallest k with largest < 2**k; 0 for a tensor of zeros."""
+    return frexp(largest)[1]
+
+
+def find_non_negative(graph: Graph) -> frozenset[str]:
+    """The values that no input can make negative."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Concat):
+            proved = all(name in found for name in node.inputs.values())
+        else:
+            assert isinstance(node.op, Layer)
+            activation = node.op.tail.activation
+            operands = [name for role, name in node.inputs.items() if role in ("x", "residual")]
+            passed = "weight" not in node.inputs and all(name in found for name in operands)
+            proved = activation.low >= 0 if isinstance(activation, Clip) else passed and activation is None
+        if proved:
+            found.add(node.name)
+    return frozenset(found)

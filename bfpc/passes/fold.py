@@ -1,0 +1,63 @@
+"""Folds what costs nothing elsewhere into the convolution beside it, exactly up to float32 rounding.
+
+%y = Conv(x, w, b); %z = Scale(%y, s, t)    ->  %z = Conv(x, w * s, b * s + t)
+%y = Pad(x, 1 around); %z = Conv(%y, w)     ->  %z = Conv(x, w) with pads + 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.ir.graph import Constant, Graph, Node
+from bfpc.ir.operators import Conv, Pad, Pads, Scale
+
+
+def fold_scale(graph: Graph) -> Graph:
+    """Batch normalization and other scales and biases per channel go into the convolution or scale before them."""
+    constants: dict[str, Constant] = dict(graph.constants)
+    readers = graph.consumers()
+    kept: dict[str, Node] = {}
+    for node in graph.nodes:
+        before = kept.get(node.inputs["x"]) if isinstance(node.op, Scale) else None
+        foldable = before is not None and isinstance(before.op, Conv | Scale)
+        if before is None or not foldable or len(readers[before.name]) > 1 or before.name in graph.output_names:
+            kept[node.name] = node
+            continue
+        scale, shift = graph.array(node.inputs["scale"]), graph.array(node.inputs["bias"])
+        del kept[before.name]
+        kept[node.name] = _scaled(replace(before, output=node.output), scale, shift, constants)
+    return graph.with_nodes(kept.values(), constants)
+
+
+def _scaled(node: Node, scale: NDArray[Any], shift: NDArray[Any], constants: dict[str, Constant]) -> Node:
+    """`node` with its output times `scale` plus `shift`, both per channel."""
+    factor = "weight" if isinstance(node.op, Conv) else "scale"
+    weight = np.asarray(constants[node.inputs[factor]], np.float64)
+    bias = np.asarray(constants[node.inputs["bias"]], np.float64) if "bias" in node.inputs else 0.0
+    scaled = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    names = {factor: f"{node.name}.{factor}", "bias": f"{node.name}.bias"}
+    constants[names[factor]] = scaled.astype(np.float32)
+    constants[names["bias"]] = (bias * scale.astype(np.float64) + shift).astype(np.float32)
+    return replace(node, inputs={**node.inputs, **names})
+
+
+def fold_pad(graph: Graph) -> Graph:
+    """Zeros around a map become the pads of the convolution that reads it."""
+    pads = {node.name: node for node in graph.nodes if isinstance(node.op, Pad) and node.op.channels == (0, 0)}
+    nodes = []
+    for node in graph.nodes:
+        source = pads.get(node.inputs.get("x", ""))
+        if source is not None and isinstance(node.op, Conv) and isinstance(source.op, Pad):
+            op = replace(node.op, pads=_sum(node.op.pads, source.op.pads))
+            node = replace(node, op=op, inputs={**node.inputs, "x": source.inputs["x"]})
+        nodes.append(node)
+    return graph.with_nodes(nodes)
+
+
+def _sum(a: Pads, b: Pads) -> Pads:
+    top, left, bottom, right = (x + y for x, y in zip(a, b, strict=True))
+    return top, left, bottom, right

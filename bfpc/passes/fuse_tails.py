@@ -1,0 +1,75 @@
+"""Merges a layer that only has a tail into the layer that feeds it.
+
+    %a = Conv(x, w); %b = Pass(%a, residual=%r) {activation}    ->  %b = Conv(x, w, residual=%r) {activation}
+    %a = Conv(x, w); %b = Pass(%r, residual=%a)                 ->  %b = Conv(x, w, residual=%r): a sum has no order
+    %b = Conv(x, w); %c = Pass(%b) {pool}                       ->  %c = Conv(x, w) {pool}
+
+A tail computes residual, activation and pool in this order; what would need another order stays two layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Layer, Pass, Tail, Window
+
+PoolFits = Callable[[Node, Window], bool]
+
+
+def fuse_tails(graph: Graph, pool_fits: PoolFits) -> Graph:
+    """`pool_fits` tells whether a layer, given by its node, can also do a pooling window in its tail."""
+    kept: dict[str, Node] = {}
+    for node in graph.nodes:
+        merged = _merge(graph, node, kept, pool_fits)
+        if merged is None:
+            kept[node.name] = node
+        else:
+            producer, fused = merged
+            del kept[producer]
+            kept[fused.name] = fused
+    return graph.with_nodes(kept.values())
+
+
+def _merge(graph: Graph, node: Node, kept: dict[str, Node], pool_fits: PoolFits) -> tuple[str, Node] | None:
+    """The name of the layer that takes the node's tail over, and that layer with it."""
+    if not isinstance(node.op, Pass) or node.op.stride != (1, 1) or node.op.pads != NO_PADS:
+        return None
+    if node.inputs["x"] == node.inputs.get("residual"):
+        return None
+    readers = graph.consumers()
+    candidates = [kept[name] for role, name in node.inputs.items() if role != "slope" and name in kept]
+    # A convolution saves a whole layer's traffic where a pass saves less, and the later one finds its residual ready.
+    order = list(kept)
+    candidates.sort(key=lambda c: (isinstance(c.op, Conv | Depthwise), order.index(c.name)), reverse=True)
+    for producer in candidates:
+        used_once = len(readers[producer.name]) == 1 and producer.name not in graph.output_names
+        if used_once and isinstance(producer.op, Layer) and _composes(producer, node, pool_fits):
+            return producer.name, _composed(producer, node)
+    return None
+
+
+def _composes(producer: Node, node: Node, pool_fits: PoolFits) -> bool:
+    assert isinstance(producer.op, Layer)
+    assert isinstance(node.op, Pass)
+    first, second = producer.op.tail, node.op.tail
+    if first.pool is not None:
+        return False
+    if first.activation is not None and (second.activation is not None or "residual" in node.inputs):
+        return False
+    if "residual" in producer.inputs and "residual" in node.inputs:
+        return False
+    return second.pool is None or pool_fits(producer, second.pool)
+
+
+def _composed(producer: Node, node: Node) -> Node:
+    assert isinstance(producer.op, Layer)
+    assert isinstance(node.op, Pass)
+    tail = Tail(producer.op.tail.activation or node.op.tail.activation, node.op.tail.pool)
+    inputs = dict(producer.inputs)
+    if "residual" in node.inputs:
+        inputs["residual"] = next(node.inputs[role] for role in ("x", "residual") if node.inputs[role] != producer.name)
+    if "slope" in node.inputs:
+        inputs["slope"] = node.inputs["slope"]
+    return replace(node, op=replace(producer.op, tail=tail), inputs=inputs)

@@ -1,0 +1,142 @@
+"""Turns every operator into a layer of the accelerator.
+
+%y = Conv(x, w, groups=channels)    ->  Depthwise(x, w)
+%y = Conv(x, w, groups=g)           ->  Conv(x, block-diagonal w)
+%y = Scale(x, s, t)                 ->  Depthwise(x, s, bias=t) with one tap
+%y = Activate(x), Pool(x)           ->  Pass(x) with that tail
+%y = Add(x, r)                      ->  Pass(x, residual=r)
+%y = Pad(x), Slice(x) in space      ->  Pass(x) with pads, negative where they crop, and stride
+%y = Pad(x), Slice(x) of channels   ->  Conv(x, w) with one tap, w being rows of the unit matrix
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.ir.graph import Constant, Graph, Node
+from bfpc.ir.operators import (
+    NO_PADS,
+    Activate,
+    Add,
+    Concat,
+    Conv,
+    Depthwise,
+    Layer,
+    Pad,
+    Pads,
+    Pair,
+    Pass,
+    Pool,
+    Scale,
+    Slice,
+    Tail,
+)
+
+
+def lower_layers(graph: Graph) -> Graph:
+    """The graph in layers and concatenations only."""
+    constants: dict[str, Constant] = dict(graph.constants)
+    return graph.with_nodes([_lower(graph, node, constants) for node in graph.nodes], constants)
+
+
+def _lower(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
+    x = node.inputs
+    match node.op:
+        case Conv(groups=1) | Concat() | Depthwise() | Pass():
+            return node
+        case Conv():
+            return _lower_grouped(graph, node, constants)
+        case Scale():
+            constants[f"{node.name}.weight"] = graph.array(x["scale"]).reshape(-1, 1, 1, 1)
+            inputs = {"x": x["x"], "weight": f"{node.name}.weight", "bias": x["bias"]}
+            return replace(node, op=Depthwise(kernel=(1, 1)), inputs=inputs)
+        case Activate():
+            return replace(node, op=Pass(tail=Tail(activation=node.op.activation)))
+        case Pool():
+            return replace(node, op=Pass(tail=Tail(pool=node.op.window)))
+        case Add():
+            return replace(node, op=Pass())
+        case Pad():
+            start = -node.op.channels[0]
+            return _select(graph, node, (start, 1), (1, 1), node.op.pads, constants)
+        case Slice():
+            _, height, width = graph.value(x["x"]).shape
+            crop = (
+                -node.op.start[1],
+                -node.op.start[2],
+                _last(node, 1) + 1 - height,
+                _last(node, 2) + 1 - width,
+            )
+            stride = (node.op.step[1], node.op.step[2])
+            return _select(graph, node, (node.op.start[0], node.op.step[0]), stride, crop, constants)
+
+
+def _last(node: Node, axis: int) -> int:
+    """The last index that a slice takes along an axis."""
+    assert isinstance(node.op, Slice)
+    return node.op.start[axis] + (node.output.shape[axis] - 1) * node.op.step[axis]
+
+
+def _lower_grouped(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
+    assert isinstance(node.op, Conv)
+    weight = graph.array(node.inputs["weight"])
+    channels = graph.value(node.inputs["x"]).shape[0]
+    if node.op.groups == channels == len(weight):
+        op = Depthwise(node.op.kernel, node.op.stride, node.op.pads, node.op.dilation, node.op.tail)
+        return replace(node, op=op)
+    constants[f"{node.name}.weight"] = block_diagonal(weight, node.op.groups)
+    inputs = {**node.inputs, "weight": f"{node.name}.weight"}
+    return replace(node, op=replace(node.op, groups=1), inputs=inputs)
+
+
+def block_diagonal(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """Weights [outputs, inputs / groups, ...] of a grouped convolution as those of an ordinary one, mostly zero."""
+    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
+    dense = np.zeros((weight.shape[0], inputs * groups, *weight.shape[2:]), weight.dtype)
+    for group in range(groups):
+        rows = slice(group * outputs, (group + 1) * outputs)
+        dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
+    return dense
+
+
+def _select(graph: Graph, node: Node, channels: Pair, stride: Pair, pads: Pads, constants: dict[str, Constant]) -> Node:
+    """Every `channels[1]`-th channel from `channels[0]` on (zero outside the map), at some positions."""
+    inputs, outputs = graph.value(node.inputs["x"]).shape[0], node.output.shape[0]
+    start, step = channels
+    if (start, step) == (0, 1) and inputs == outputs:
+        return replace(node, op=Pass(stride=stride, pads=pads))
+    name = f"{node.name}.selection"
+    constants[name] = selection(np.arange(outputs) * step + start, inputs)
+    return replace(node, op=Conv((1, 1), stride, pads), inputs={**node.inputs, "weight": name})
+
+
+def selection(channels: NDArray[np.integer], inputs: int) -> NDArray[np.float32]:
+    """Weights [len(channels), inputs, 1, 1] that hand the given channels on; a channel outside the map gives zero."""
+    ones: NDArray[np.float32] = (channels[:, None] == np.arange(inputs)).astype(np.float32)
+    return ones[:, :, None, None]
+
+
+def absorb_pass(graph: Graph) -> Graph:
+    """A pass that only pads, crops or strides is done by the one-tap layers that read it.
+
+    %y = Pass(x) {stride=(2, 2)}; %z = Conv(%y, w) with one tap    ->  %z = Conv(x, w) {stride=(2, 2)}
+    """
+    plain: dict[str, tuple[Pass, str]] = {}
+    nodes = []
+    for node in graph.nodes:
+        op, source = node.op, plain.get(node.inputs.get("x", ""))
+        if (
+            source is not None
+            and isinstance(op, Layer)
+            and (op.kernel, op.stride, op.pads) == ((1, 1), (1, 1), NO_PADS)
+        ):
+            op = replace(op, stride=source[0].stride, pads=source[0].pads)
+            node = replace(node, op=op, inputs={**node.inputs, "x": source[1]})
+        if isinstance(op, Pass) and op.tail == Tail() and node.inputs.keys() == {"x"}:
+            plain[node.name] = (op, node.inputs["x"])
+        nodes.append(node)
+    return graph.with_nodes(nodes)
