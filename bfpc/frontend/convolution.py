@@ -1,0 +1,49 @@
+"""Conv, and the padding rules that it shares with pooling."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from bfpc.frontend.builder import GraphBuilder, has_input, pair, weights
+from bfpc.frontend.tensor import Tensor, require_channels_first
+from bfpc.frontend.unsupported import Unsupported
+from bfpc.ir.operators import NO_PADS, Conv, Pads, Pair
+
+
+def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
+    x = require_channels_first(net.feature(node))
+    weight = weights(node, 1)
+    kernel = (weight.shape[2], weight.shape[3])
+    stride, dilation = pair(node, "strides"), pair(node, "dilations")
+    op = Conv(
+        kernel=kernel,
+        stride=stride,
+        pads=resolve_pads(node, x, kernel, stride, dilation),
+        dilation=dilation,
+        groups=node.attributes.get_int("group", 1) or 1,
+    )
+    inputs = {"x": x.value, "weight": net.keep(node, 1, weight)}
+    if has_input(node, 2):
+        inputs["bias"] = net.keep(node, 2, weights(node, 2))
+    return net.emit(node, op, inputs)
+
+
+def resolve_pads(node: onnx_ir.Node, x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
+    """The pads (top, left, bottom, right) that `pads` and `auto_pad` ask for."""
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
+    if mode == "VALID":
+        return NO_PADS
+    if mode == "NOTSET":
+        top, left, bottom, right = node.attributes.get_ints("pads") or NO_PADS
+        return int(top), int(left), int(bottom), int(right)
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        raise Unsupported(f"auto_pad is {mode}", "use explicit pads")
+    totals = [_same(*sizes) for sizes in zip(x.map_shape[1:], kernel, stride, dilation, strict=True)]
+    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    before, after = (small, large) if mode == "SAME_UPPER" else (large, small)
+    return before[0], before[1], after[0], after[1]
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """The padding along one axis that gives ceil(size / stride) outputs."""
+    return max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
