@@ -1,8 +1,4 @@
-"""The config: what a user decides, as validated, frozen models, and how it is read.
-
-A config is a YAML file. It may build on a preset or another file (`extends:`); mappings are merged key by key, anything
-else is replaced, except that `overrides` are appended, later ones winning.
-"""
+"""The config: what a user decides, as validated, frozen models."""
 
 from __future__ import annotations
 
@@ -16,14 +12,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from bfpc.config_faults import describe, nearest
-from bfpc.errors import ConfigError
-from bfpc.located_yaml import Located, merge, read
+from bfpc.config_faults import describe
+from bfpc.config_file import read_config
 from bfpc.numerics.format import BLOCK_SIZES, MAX_EXPONENT_RANGE, MAX_MANTISSA_BITS, MIN_MANTISSA_BITS
 
-PRESETS = Path(__file__).parent / "configs"
 LANES = (4, 8, 16, 32, 64, 128, 256)
-ACCUMULATORS = (32, 40, 48)
+ACCUMULATOR_WIDTHS = (32, 40, 48)
 Auto = Literal["auto"]
 Position = Literal["first", "last"]
 
@@ -163,8 +157,8 @@ class ArchitectureConfig(_Section):
     block: Annotated[int | Auto, _one_of("auto", *BLOCK_SIZES)] = Field(
         "auto", description=f"auto or one of {_listed(BLOCK_SIZES)}"
     )
-    accumulator_bits: Annotated[int | Auto, _one_of("auto", *ACCUMULATORS)] = Field(
-        "auto", description=f"auto or one of {_listed(ACCUMULATORS)}"
+    accumulator_bits: Annotated[int | Auto, _one_of("auto", *ACCUMULATOR_WIDTHS)] = Field(
+        "auto", description=f"auto or one of {_listed(ACCUMULATOR_WIDTHS)}"
     )
     feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
     accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
@@ -235,20 +229,11 @@ class Config(_Section):
 
 def load_config(source: str | Path) -> Config:
     """Reads a preset (`int4` or `int4.yaml`) or a file (any path). Raises ConfigError listing every fault."""
-    return parse_config(_read_extended(_locate_source(source, Path()), ()))
-
-
-def parse_config(located: Located) -> Config:
-    """Validates what was read. Raises ConfigError listing every fault."""
+    located = read_config(source)
     try:
         return Config.model_validate(located.plain())
     except ValidationError as error:
         raise describe(error, located, Config) from None
-
-
-def preset_names() -> list[str]:
-    """The presets that ship with bfpc."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 _AnyFormat = TypeVar("_AnyFormat", bound=Format)
@@ -278,47 +263,3 @@ def _block_sizes(config: Config) -> tuple[set[int], set[int]]:
 
 def _sets_block(change: BlockFormat) -> bool:
     return "block_size" in change.model_fields_set
-
-
-def _locate_source(source: str | Path, folder: Path) -> Path:
-    """The file that `source` names: a preset, or a path relative to `folder`."""
-    name = str(source).removesuffix(".yaml")
-    if isinstance(source, str) and name in preset_names():
-        return PRESETS / f"{name}.yaml"
-    path = folder / source
-    if not path.exists():
-        fix = f"presets are {', '.join(preset_names())}{nearest(name, preset_names())}; a file is given by its path"
-        raise ConfigError("no such config", where=str(source), fix=fix)
-    return path
-
-
-def _read_extended(path: Path, above: tuple[Path, ...]) -> Located:
-    """The file with all that it extends merged beneath it."""
-    located = read(path, path.name if path.parent == PRESETS else str(path))
-    if not isinstance(located.content, dict):
-        raise ConfigError("a config is a mapping of keys", where=located.where, fix="start with 'extends: int8'")
-    own = dict(located.content)
-    extends = own.pop("extends", None)
-    change = Located(own, located.file, located.line)
-    if extends is None:
-        return change
-    if not isinstance(extends.content, str):
-        raise ConfigError("extends: names one preset or file", where=extends.where, fix="write 'extends: int8'")
-    try:
-        below = _locate_source(extends.content, path.parent)
-    except ConfigError as error:
-        raise ConfigError(f"extends: {extends.content}: {error.what}", where=extends.where, fix=error.fix) from None
-    if below.resolve() in (*above, path.resolve()):
-        raise ConfigError("a config extends itself", where=extends.where, fix="remove one of the extends:")
-    return _merge_configs(_read_extended(below, (*above, path.resolve())), change)
-
-
-def _merge_configs(base: Located, change: Located) -> Located:
-    merged = merge(base, change)
-    lists = [config.find(["overrides"]).content for config in (base, change)]
-    if all(isinstance(overrides, list) for overrides in lists):
-        assert isinstance(merged.content, dict)
-        own = merged.content["overrides"]
-        together = [override for overrides in lists if isinstance(overrides, list) for override in overrides]
-        merged.content["overrides"] = Located(together, own.file, own.line)
-    return merged

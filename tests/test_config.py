@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bfpc.config import Config, Position, load_config, preset_names
+from bfpc.config import Config, Position, load_config
+from bfpc.config_file import preset_names
 from bfpc.errors import ConfigError
 
 PRESET_WIDTHS = {"int12": (12, 12), "int8": (8, 8), "int6": (6, 6), "int5": (5, 5), "int54": (5, 4), "int4": (4, 4)}

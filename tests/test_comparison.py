@@ -1,0 +1,49 @@
+"""The figures of a verification, against their definitions."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bfpc.comparison import MAX_DB, Verification, compare
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_noise_of_a_known_power() -> None:
+    signal = RANDOM.choice([-1.0, 1.0], (4, 10, 5, 5))
+    noise = 0.01 * RANDOM.choice([-1.0, 1.0], signal.shape)
+    found = compare("x", signal, signal + noise)
+    assert found.sqnr_db == pytest.approx(40)
+    assert found.max_abs_error == pytest.approx(0.01)
+    assert found.cosine == pytest.approx(1, abs=1e-3)
+    assert found.top1_agreement is None
+
+
+def test_equal_opposite_and_zero() -> None:
+    x = RANDOM.standard_normal((2, 3, 4, 4))
+    assert (compare("x", x, x).sqnr_db, compare("x", x, x).max_abs_error) == (MAX_DB, 0)
+    assert compare("x", x, -x).cosine == pytest.approx(-1)
+    assert (compare("x", 0 * x, 0 * x).sqnr_db, compare("x", 0 * x, 0 * x).cosine) == (MAX_DB, 1)
+    assert (compare("x", 0 * x, x).sqnr_db, compare("x", 0 * x, x).cosine) == (-MAX_DB, 0)
+
+
+def test_top1_agreement_counts_images_of_a_classifier() -> None:
+    expected = np.eye(4)
+    found = expected[[0, 1, 3, 3]]
+    assert compare("x", expected, found).top1_agreement == 0.75
+    assert compare("x", expected.reshape(4, 4, 1, 1), found.reshape(4, 4, 1, 1)).top1_agreement == 0.75
+    assert compare("x", np.ones((4, 1)), np.ones((4, 1))).top1_agreement is None
+
+
+@pytest.mark.parametrize("failures", [(), ("the output y has 3 dB, 20 are demanded",)])
+def test_the_json_has_the_documented_keys(failures: tuple[str, ...]) -> None:
+    x = RANDOM.standard_normal((2, 10))
+    verification = Verification((compare("y", x, x),), (compare("a", x, x),), True, failures, ("careful",))
+    found = json.loads(verification.to_json())
+    assert found["passed"] is (not failures)
+    assert found["bit_exact"] is True
+    for comparison in found["outputs"] + found["layers"]:
+        assert set(comparison) == {"name", "sqnr_db", "cosine", "max_abs_error", "top1_agreement"}
