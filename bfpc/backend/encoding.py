@@ -1,0 +1,151 @@
+"""A layer of the graph as the fields of its program record."""
+
+from __future__ import annotations
+
+from bfpc.backend.architecture import value_format
+from bfpc.backend.cost_model import LayerWork, Tile
+from bfpc.backend.memory_plan import MemoryPlan
+from bfpc.backend.program import (
+    AVERAGE_POOL,
+    CLIP,
+    DENSE,
+    DEPTHWISE,
+    MAX_POOL,
+    NO_ACTIVATION,
+    NO_POOL,
+    PASS,
+    PRELU,
+    LayerProgram,
+)
+from bfpc.backend.weight_image import LayerImage
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pass, PRelu, Window
+from bfpc.numerics.format import BfpFormat
+from bfpc.numerics.layer import LayerArithmetic
+
+ARRAY_MODES: dict[type[Layer], int] = {Conv: DENSE, Depthwise: DEPTHWISE, Pass: PASS}
+ACTIVATIONS: dict[type[Activation] | type[None], int] = {type(None): NO_ACTIVATION, Clip: CLIP, PRelu: PRELU}
+POOLS = {"max": MAX_POOL, "average": AVERAGE_POOL}
+NO_WINDOW = Window("max", (1, 1))
+LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1  # bounds that never clip
+
+
+def encode_layer(
+    graph: Graph, node: Node, work: LayerWork, tile: Tile, memory: MemoryPlan, image: LayerImage
+) -> LayerProgram:
+    """The program record of a quantized layer."""
+    op, arithmetic = node.op, layer_arithmetic(node)
+    assert isinstance(op, Layer)
+    channels, height, width = work.input.shape
+    output_format = work.output.format
+    fields = {
+        "array_mode": ARRAY_MODES[type(op)],
+        "input_address": memory.addresses[node.inputs["x"]],
+        "input_channels": channels,
+        "input_height": height,
+        "input_width": width,
+        **_format_fields("input", work.input.format),
+        **_array_fields(op, work, tile),
+        **_weight_fields(image),
+        "accumulator_shift": arithmetic.accumulator_shift,
+        **_residual_fields(graph, node, arithmetic, memory),
+        "activation": ACTIVATIONS[type(op.tail.activation)],
+        **_clip_fields(op.tail.activation, arithmetic),
+        **_pool_fields(op.tail.pool),
+        "reciprocal_shift": arithmetic.reciprocal_shift,
+        "output_address": memory.addresses[node.name],
+        "output_height": work.output.shape[1],
+        "output_width": work.output.shape[2],
+        **_format_fields("output", output_format),
+        "output_exponent_range": output_format.exponent_range,
+        "output_exponent_shift": output_format.exponent - arithmetic.output_exponent,
+        "output_words": work.output.words,
+    }
+    return LayerProgram(**fields)
+
+
+def layer_arithmetic(node: Node) -> LayerArithmetic:
+    """The integer parameters of a quantized layer."""
+    assert node.arithmetic is not None, f"{node.name} has no arithmetic"
+    return node.arithmetic
+
+
+def _format_fields(tensor: str, format: BfpFormat) -> dict[str, int]:
+    return {
+        f"{tensor}_mantissa_bits": format.mantissa_bits,
+        f"{tensor}_signed": int(format.signed),
+        f"{tensor}_exponent_bits": format.exponent_bits,
+        f"{tensor}_block_size": format.block_size,
+    }
+
+
+def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
+    return {
+        "vectors": work.vectors,
+        "kernel_height": op.kernel[0],
+        "kernel_width": op.kernel[1],
+        "stride_vertical": op.stride[0],
+        "stride_horizontal": op.stride[1],
+        "dilation_vertical": op.dilation[0],
+        "dilation_horizontal": op.dilation[1],
+        "pad_top": op.pads[0],
+        "pad_left": op.pads[1],
+        "array_height": work.vertical.array_size,
+        "array_width": work.horizontal.array_size,
+        "output_channels": work.output.shape[0],
+        "channel_tiles": len(work.channel_tiles),
+        "tile_height": tile.height,
+        "tile_width": tile.width,
+        "tiles_vertical": -(-work.vertical.output_size // tile.height),
+        "tiles_horizontal": -(-work.horizontal.output_size // tile.width),
+    }
+
+
+def _weight_fields(image: LayerImage) -> dict[str, int]:
+    format = image.layout.weight_format
+    return {
+        "weight_address": image.address,
+        "weight_tile_bits": image.tile_bits,
+        "weight_mantissa_bits": 0 if format is None else format.mantissa_bits,
+        "weight_exponent_bits": 0 if format is None else format.exponent_bits,
+        "weight_block_size": 0 if format is None else format.block_size,
+        "bias_bits": image.layout.bias_bits,
+    }
+
+
+def _residual_fields(graph: Graph, node: Node, arithmetic: LayerArithmetic, memory: MemoryPlan) -> dict[str, int]:
+    name = node.inputs.get("residual")
+    if name is None:
+        empty = dict.fromkeys(_format_fields("residual", BfpFormat(2, 4, 0)), 0)
+        return {"residual": 0, "residual_address": 0, **empty, "residual_shift": 0}
+    return {
+        "residual": 1,
+        "residual_address": memory.addresses[name],
+        **_format_fields("residual", value_format(graph, name)),
+        "residual_shift": arithmetic.residual_shift,
+    }
+
+
+def _clip_fields(activation: Activation | None, arithmetic: LayerArithmetic) -> dict[str, int]:
+    if not isinstance(activation, Clip):
+        return {"clip_low": 0, "clip_high": 0}
+    low, high = arithmetic.clip_low, arithmetic.clip_high
+    return {"clip_low": LOWEST if low is None else low, "clip_high": HIGHEST if high is None else high}
+
+
+def _pool_fields(pool: Window | None) -> dict[str, int]:
+    """Without pooling the window is one position."""
+    window = pool or NO_WINDOW
+    top, left, bottom, right = window.pads
+    return {
+        "pool": NO_POOL if pool is None else POOLS[pool.kind],
+        "pool_height": window.kernel[0],
+        "pool_width": window.kernel[1],
+        "pool_stride_vertical": window.stride[0],
+        "pool_stride_horizontal": window.stride[1],
+        "pool_pad_top": top,
+        "pool_pad_left": left,
+        "pool_pad_bottom": bottom,
+        "pool_pad_right": right,
+        "pool_count_padding": int(window.count_padding),
+    }

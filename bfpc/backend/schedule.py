@@ -1,0 +1,187 @@
+"""The schedule: how each layer runs, where its data lies, and what it costs, as plain values.
+
+`schedule.json` is this, for people; `program.bin` the same for the accelerator. Utilization is the share of the array's
+multiplications that a network asks for: macs / (cycles * c_vec * k_vec), where macs are those of the layer's shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bfpc.backend.architecture import Architecture, layer_weight
+from bfpc.backend.cost_model import LayerWork
+from bfpc.backend.encoding import encode_layer, layer_arithmetic
+from bfpc.backend.geometry import layer_axes
+from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
+from bfpc.backend.program import LayerProgram, Program
+from bfpc.backend.tiling import choose_tile
+from bfpc.backend.weight_image import LayerImage, WeightImage
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Layer
+from bfpc.ir.shapes import array_shape
+
+LOOP_ORDERS = (
+    "spatial tile > channel tile > vector > filter tap > position",
+    "spatial tile > channel tile > filter tap > position",
+    "spatial tile > channel tile > position",
+)
+
+
+@dataclass(frozen=True)
+class LayerSchedule:
+    """One layer. Formats are texts such as `int5bfp/16`; the buffers' fillings are of the largest tile.
+
+    activation_format is that of the map the array reads, output_format of the map the layer writes.
+    """
+
+    name: str
+    operator: str
+    activation_format: str
+    weight_format: str | None
+    output_format: str
+    loop_order: str
+    feature_vectors: int
+    accumulator_positions: int
+    accumulator_bits: int
+    accumulator_proof: str
+    macs: int
+    cycles: int
+    utilization: float
+    dram_bytes: int
+    weight_bytes: int
+    program: LayerProgram
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A network on an accelerator. Addresses and memory sizes are in 64-bit words."""
+
+    network: str
+    architecture: Architecture
+    layers: tuple[LayerSchedule, ...]
+    memory: MemoryPlan
+    weights: WeightImage
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def cycles(self) -> int:
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def dram_bytes(self) -> int:
+        return sum(layer.dram_bytes for layer in self.layers)
+
+    @property
+    def utilization(self) -> float:
+        return _utilization(self.macs, self.cycles, self.architecture)
+
+    @property
+    def program(self) -> Program:
+        layers = tuple(layer.program for layer in self.layers)
+        return Program(layers, self.memory.words, self.weights.words.size, self.memory.input_words)
+
+
+def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage) -> Schedule:
+    """Tiles and places every layer of a quantized graph. Raises CapacityError where a layer does not fit."""
+    memory = plan_memory(graph, architecture.k_vec)
+    layers = tuple(
+        _schedule_layer(graph, node, architecture, memory, weights.layers[node.name]) for node in graph.layers
+    )
+    return Schedule(graph.name, architecture, layers, memory, weights)
+
+
+def layer_work(graph: Graph, node: Node, architecture: Architecture, image: LayerImage) -> LayerWork:
+    """A layer of a quantized graph in the cost model's terms."""
+    op = node.op
+    assert isinstance(op, Layer)
+    shapes: dict[str, tuple[int, ...]] = {"x": graph.value(node.inputs["x"]).shape}
+    if (weight := layer_weight(graph, node)) is not None:
+        shapes["weight"] = weight.mantissas.shape
+    _, array_height, array_width = array_shape(op, shapes)
+    source, output = feature_layout(graph, node.inputs["x"], architecture.k_vec), node.output
+    vertical, horizontal = layer_axes(op, source.shape[1:], (array_height, array_width), output.shape[1:])
+    residual = node.inputs.get("residual")
+    return LayerWork(
+        name=node.name,
+        vertical=vertical,
+        horizontal=horizontal,
+        input=source,
+        output=feature_layout(graph, node.name, architecture.k_vec),
+        residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
+        parameters=image.layout,
+        window=1 if op.tail.pool is None else math.prod(op.tail.pool.kernel),
+        kernel=op.kernel,
+        architecture=architecture,
+    )
+
+
+def _schedule_layer(
+    graph: Graph, node: Node, architecture: Architecture, memory: MemoryPlan, image: LayerImage
+) -> LayerSchedule:
+    work = layer_work(graph, node, architecture, image)
+    tile, cost = choose_tile(work)
+    program = encode_layer(graph, node, work, tile, memory, image)
+    weight_format = image.layout.weight_format
+    return LayerSchedule(
+        name=node.name,
+        operator=type(node.op).__name__,
+        activation_format=str(work.input.format),
+        weight_format=None if weight_format is None else str(weight_format),
+        output_format=str(work.output.format),
+        loop_order=LOOP_ORDERS[program.array_mode],
+        feature_vectors=cost.feature_vectors,
+        accumulator_positions=cost.accumulator_positions,
+        accumulator_bits=layer_arithmetic(node).accumulator_bits,
+        accumulator_proof=_accumulator_proof(node, work),
+        macs=work.macs,
+        cycles=cost.cycles,
+        utilization=_utilization(work.macs, cost.cycles, architecture),
+        dram_bytes=cost.dram_bytes,
+        weight_bytes=8 * image.words,
+        program=program,
+    )
+
+
+def _utilization(macs: int, cycles: int, architecture: Architecture) -> float:
+    return macs / (cycles * architecture.macs_per_cycle)
+
+
+def _accumulator_proof(node: Node, work: LayerWork) -> str:
+    """Why the accumulators of a layer cannot overflow, in numbers."""
+    arithmetic, shape, weight = layer_arithmetic(node), work.parameters.weight_shape, work.parameters.weight_format
+    bits, bound = arithmetic.accumulator_bits, arithmetic.accumulator_bound
+    activation = work.input.format.max_aligned
+    conclusion = f"at most {bound} in magnitude: {bits} bits, sign included"
+    if shape is None or weight is None:
+        return f"one activation of at most {activation} LSBs; {conclusion}"
+    products = math.prod(shape[1:])
+    return (
+        f"{products} products of an activation of at most {activation} LSBs and a weight of at most "
+        f"{weight.max_aligned}, bounded by each output channel's own weights; {conclusion}"
+    )
+
+
+def schedule_document(schedule: Schedule) -> dict[str, Any]:
+    """`schedule.json` as plain values."""
+    return {
+        "network": schedule.network,
+        "macs": schedule.macs,
+        "cycles": schedule.cycles,
+        "utilization": schedule.utilization,
+        "dram_bytes": schedule.dram_bytes,
+        "milliseconds": schedule.cycles / (schedule.architecture.clock_mhz * 1e3),
+        "architecture": asdict(schedule.architecture),
+        "feature_memory_words": schedule.memory.words,
+        "weights": {
+            "count": schedule.weights.weights,
+            "bytes": 8 * schedule.weights.words.size,
+            "bits_per_weight": schedule.weights.bits_per_weight,
+            "ideal_bits_per_weight": schedule.weights.ideal_bits_per_weight,
+        },
+        "layers": [asdict(layer) for layer in schedule.layers],
+    }
