@@ -42,6 +42,8 @@ def inspect(folder: Path) -> Inspection:
     schedule = folder / "schedule.json"
     try:
         content = json.loads(schedule.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or "layers" not in content:
+            raise ValueError("schedule.json holds no layers")
     except (OSError, ValueError) as error:
         fix = "give a folder that bfpc compile wrote"
         raise BuildError(f"not a build folder: {error}", where=str(folder), fix=fix) from None

@@ -39,42 +39,45 @@ def _comparisons(title: str, rows: Iterable[Comparison]) -> Table:
 
 def inspection(found: Inspection) -> RenderableType:
     """Every layer, the whole, and the tour of the HLS files."""
-    layers = [
-        (
-            layer["name"],
-            layer["operator"],
-            layer["weight_format"] or "",
-            layer["activation_format"],
-            _tile(layer),
-            str(layer["accumulator_bits"]),
-            _count(layer["macs"]),
-            _count(layer["cycles"]),
-            _percent(layer["utilization"]),
-            _count(layer["dram_bytes"]),
-        )
-        for layer in found.schedule["layers"]
-    ]
+    texts = ("layer", "operator", "reads", "weights", "writes", "tile")
+    numbers = ("accumulator", "MACs", "cycles", "utilization", "weight bytes", "DRAM bytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
-    numbers = ("accumulator bits", "MACs", "cycles", "utilization", "DRAM bytes")
     return Group(
-        _table("Layers", ("name", "operator", "weights", "writes", "tile"), numbers, layers),
+        _table("Layers", texts, numbers, map(_layer, found.schedule["layers"])),
         summary(found),
         _table("HLS files", ("file", "what it is"), ("lines",), files),
     )
 
 
+def _layer(layer: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        layer["name"],
+        layer["operator"],
+        layer["activation_format"],
+        layer["weight_format"] or "",
+        layer["output_format"],
+        f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
+        f"{layer['accumulator_bits']} bits",
+        _count(layer["macs"]),
+        _count(layer["cycles"]),
+        _percent(layer["utilization"]),
+        _count(layer["weight_bytes"]),
+        _count(layer["dram_bytes"]),
+    )
+
+
 def summary(found: Inspection) -> RenderableType:
     """The figures of the whole network, for one image."""
-    whole = found.schedule
-    text = (
-        f"{len(whole['layers'])} layers, {_count(whole['macs'])} MACs, {_count(whole['cycles'])} cycles, "
-        f"{_percent(whole['utilization'])} of the array used, {_count(whole['dram_bytes'])} bytes of DRAM traffic"
+    whole, weights = found.schedule, found.schedule["weights"]
+    array = whole["architecture"]
+    return Group(
+        f"{whole['network']}: {len(whole['layers'])} layers, {_count(whole['macs'])} MACs an image",
+        f"Array: {array['c_vec']} lanes x {array['k_vec']} processing elements, {_percent(whole['utilization'])} used; "
+        f"{_count(whole['cycles'])} cycles, {whole['milliseconds']:.3g} ms at {array['clock_mhz']:g} MHz",
+        f"Weights: {_count(weights['bytes'])} bytes, {weights['bits_per_weight']:.2f} bits each "
+        f"(ideal {weights['ideal_bits_per_weight']:.2f}); DRAM traffic {_count(whole['dram_bytes'])} bytes an image",
+        f"Build folder: {found.folder}",
     )
-    return Group(text, f"Build folder: {found.folder}")
-
-
-def _tile(layer: dict[str, Any]) -> str:
-    return f"{layer['tile']['height']} x {layer['tile']['width']}"
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

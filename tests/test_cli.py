@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bfpc import __version__
+from bfpc.backend.schedule import LayerSchedule
 from bfpc.cli import main
 from bfpc.comparison import Comparison, Verification
 from bfpc.config import Config, load_config
@@ -23,14 +25,22 @@ LAYER = {
     "operator": "Conv",
     "weight_format": "int4bfp/16",
     "activation_format": "uint5bfp/16",
+    "output_format": "uint6bfp/16",
     "accumulator_bits": 28,
-    "tile": {"height": 8, "width": 56},
     "macs": 118_013_952,
     "cycles": 61_234,
     "utilization": 0.941,
     "dram_bytes": 1_234_567,
+    "weight_bytes": 2048,
 }
-SCHEDULE = {key: LAYER[key] for key in ("macs", "cycles", "utilization", "dram_bytes")} | {"layers": [LAYER]}
+SCHEDULE = {
+    **{key: LAYER[key] for key in ("macs", "cycles", "utilization", "dram_bytes")},
+    "network": "resnet",
+    "milliseconds": 0.2041,
+    "architecture": {"c_vec": 64, "k_vec": 32, "clock_mhz": 300.0},
+    "weights": {"bytes": 2048, "bits_per_weight": 4.25, "ideal_bits_per_weight": 4.125},
+    "layers": [{**LAYER, "program": {"tile_height": 8, "tile_width": 56}}],
+}
 GOOD = Verification((Comparison("prob", 21.53, 0.99987, 0.0123, 0.875),), (Comparison("conv1", 30.1, 0.9999, 0.5),))
 
 
@@ -153,7 +163,7 @@ def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]
 def test_inspect_shows_layers_and_a_tour_of_the_generated_files(tmp_path: Path) -> None:
     result = run("inspect", write_build(tmp_path / "build"))
     assert result.exit_code == 0, result.output
-    for part in ("conv1", "int4bfp/16", "uint5bfp/16", "8 x 56", "28", "61.2 k", "94.1%", "1.23 M"):
+    for part in ("conv1", "int4bfp/16", "uint5bfp/16", "uint6bfp/16", "8 x 56", "28 bits", "61.2 k", "94.1%", "4.25"):
         assert part in result.stdout
     assert "From memory into the array" in result.stdout
     assert "notes.txt" not in result.stdout
@@ -166,7 +176,11 @@ def test_inspect_json_is_the_schedule_with_the_files(tmp_path: Path) -> None:
     assert files == [{"path": "hls/src/loader.hpp", "lines": 4, "purpose": "From memory into the array"}]
 
 
-@pytest.mark.parametrize("content", [None, "{", "text"])
+def test_the_layers_shown_are_those_of_the_schedule() -> None:
+    assert set(LAYER) <= {field.name for field in fields(LayerSchedule)}
+
+
+@pytest.mark.parametrize("content", [None, "{", "text", "[]", "{}"])
 def test_a_folder_that_is_no_build(tmp_path: Path, content: str | None) -> None:
     if content:
         (tmp_path / "schedule.json").write_text(content)
