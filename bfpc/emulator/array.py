@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bfpc.emulator.exact import FLOAT32_LIMIT, Split, split_convolution
 from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Pass
+from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Pads, Pass
 from bfpc.numerics.format import BfpFormat, BfpTensor
 
 INT64_MAX = np.iinfo(np.int64).max
@@ -23,8 +23,10 @@ def lower_array(builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, chann
     x: [batch, channels[0], height, width]; the result has channels[1] channels, both numbers padded to whole blocks.
     """
     if isinstance(node.op, Pass):
-        return _pass(builder, node.op, x)
+        return _strided(builder, _padded_map(builder, x, node.op.pads), node.op.stride)
     assert isinstance(node.op, Conv | Depthwise)
+    if min(node.op.pads) < 0:
+        x = _padded_map(builder, x, node.op.pads)
     bias = _padded_bias(graph, node, channels[1])
     weight = graph.constants[node.inputs["weight"]]
     if not isinstance(weight, BfpTensor):
@@ -100,20 +102,25 @@ def _activation_digits(builder: OnnxBuilder, x: Tensor, split: Split, exponent: 
     return [x, *reversed(parts)]
 
 
-def _pass(builder: OnnxBuilder, op: Pass, x: Tensor) -> Tensor:
-    """The map padded with zeros or cropped, and every `stride`-th position of it."""
-    if op.pads != NO_PADS:
-        top, left, bottom, right = op.pads
-        x = builder.call("Pad", x, builder.integers(0, 0, top, left, 0, 0, bottom, right))
-    if op.stride != (1, 1):
-        bounds = (builder.integers(0, 0), builder.integers(INT64_MAX, INT64_MAX), builder.integers(2, 3))
-        x = builder.call("Slice", x, *bounds, builder.integers(*op.stride))
-    return x
+def _padded_map(builder: OnnxBuilder, x: Tensor, pads: Pads) -> Tensor:
+    """The map with zeros around it, or cropped where pads are negative."""
+    if pads == NO_PADS:
+        return x
+    top, left, bottom, right = pads
+    return builder.call("Pad", x, builder.integers(0, 0, top, left, 0, 0, bottom, right))
+
+
+def _strided(builder: OnnxBuilder, x: Tensor, stride: tuple[int, int]) -> Tensor:
+    if stride == (1, 1):
+        return x
+    bounds = (builder.integers(0, 0), builder.integers(INT64_MAX, INT64_MAX), builder.integers(2, 3))
+    return builder.call("Slice", x, *bounds, builder.integers(*stride))
 
 
 def _attributes(op: Conv | Depthwise, channels: int) -> dict[str, Any]:
     groups = op.groups if isinstance(op, Conv) else channels
-    return {"strides": op.stride, "pads": op.pads, "dilations": op.dilation, "group": groups}
+    pads = op.pads if min(op.pads) >= 0 else NO_PADS  # done already
+    return {"strides": op.stride, "pads": pads, "dilations": op.dilation, "group": groups}
 
 
 def _padded_bias(graph: Graph, node: Node, channels: int) -> NDArray[np.float64] | None:

@@ -1,7 +1,8 @@
 """The quantizer in ordinary floating-point operators.
 
 A block's largest element gives its exponent, `2**floor(log2 m) = |q - q * (1 - 2**-p)|` with `q = m * (2**(p-1) + 1)`
-and a significand of p bits; adding and subtracting `1.5 * 2**(p-1)` LSBs rounds to the nearest multiple of the LSB, ties to even.
+and a significand of p bits; adding and subtracting `1.5 * 2**(p-1)` LSBs rounds to the nearest multiple of the LSB,
+ties to even.
 """
 
 from __future__ import annotations

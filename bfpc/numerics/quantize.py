@@ -89,8 +89,24 @@ def dequantize(mantissas: NDArray[np.integer], offsets: NDArray[np.integer], for
 
 
 def quantize_weights(weight: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Dense weights [output channels, input channels, kernel height, kernel width], blocks along input channels."""
-    return quantize(weight, format)
+    """Dense weights [output channels, input channels, kernel height, kernel width], blocks along input channels.
+
+    The same as `quantize`, for many maps of few positions. Offsets are [output channels, blocks, kernel height, kernel width].
+    """
+    outputs, inputs, height, width = weight.shape
+    blocks = -(-inputs // format.block_size)
+    padded = np.pad(weight, ((0, 0), (0, blocks * format.block_size - inputs), (0, 0), (0, 0)))
+    split = padded.reshape(outputs * blocks, format.block_size, height * width)
+    planes = np.ascontiguousarray(split.transpose(1, 0, 2)).reshape(format.block_size, -1)
+    mantissas, offsets = np.empty(planes.shape, np.int16), np.empty(planes.shape[1], np.uint8)
+    for start in range(0, planes.shape[1], CHUNK_COLUMNS):
+        columns = slice(start, start + CHUNK_COLUMNS)
+        mantissas[:, columns], offsets[columns] = quantize_planes(planes[:, columns], format)
+    split_mantissas = mantissas.reshape(format.block_size, outputs * blocks, height * width).transpose(1, 0, 2)
+    return (
+        np.ascontiguousarray(split_mantissas.reshape(padded.shape)[:, :inputs]),
+        offsets.reshape(outputs, blocks, height, width),
+    )
 
 
 def quantize_depthwise(weight: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
+from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Layer, Pass, Tail, Window
+from bfpc.numerics.layer import MAX_TAIL_BITS, reciprocal_shift
+from bfpc.passes.assign_formats import layer_formats
 
 PoolFits = Callable[[Node, Window], bool]
 
@@ -73,3 +77,19 @@ def _composed(producer: Node, node: Node) -> Node:
     if "slope" in node.inputs:
         inputs["slope"] = node.inputs["slope"]
     return replace(node, op=replace(producer.op, tail=tail), inputs=inputs)
+
+
+def pool_fits(graph: Graph, config: Config, node: Node, window: Window) -> bool:
+    """Whether the accumulator buffer holds the window, and the tail's numbers its average, whatever the weights are."""
+    if prod(window.kernel) > config.architecture.accumulator_positions:
+        return False
+    if window.kind == "max" or not isinstance(node.op, Conv | Depthwise):
+        return True
+    producer = graph.producer(node.inputs["x"])
+    activation = config.input_format if producer is None else layer_formats(graph, config, producer).activation
+    chosen, weight = layer_formats(graph, config, node), graph.array(node.inputs["weight"])
+    factor = chosen.depthwise_weight if isinstance(node.op, Depthwise) else chosen.weight
+    mantissas = activation.mantissa_bits + factor.mantissa_bits - 1
+    shifts = activation.exponent_range + factor.exponent_range
+    summed = (prod(weight.shape[1:]) * prod(window.kernel)).bit_length()
+    return mantissas + shifts + summed + reciprocal_shift(prod(window.kernel)) + 2 <= MAX_TAIL_BITS

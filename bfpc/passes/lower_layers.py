@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from bfpc.ir.graph import Constant, Graph, Node
 from bfpc.ir.operators import (
-    NO_PADS,
     Activate,
     Add,
     Concat,
@@ -34,6 +33,7 @@ from bfpc.ir.operators import (
     Scale,
     Slice,
     Tail,
+    window_output_size,
 )
 
 
@@ -125,18 +125,26 @@ def absorb_pass(graph: Graph) -> Graph:
 
     %y = Pass(x) {stride=(2, 2)}; %z = Conv(%y, w) with one tap    ->  %z = Conv(x, w) {stride=(2, 2)}
     """
-    plain: dict[str, tuple[Pass, str]] = {}
+    plain: dict[str, Node] = {}
     nodes = []
     for node in graph.nodes:
-        op, source = node.op, plain.get(node.inputs.get("x", ""))
-        if (
-            source is not None
-            and isinstance(op, Layer)
-            and (op.kernel, op.stride, op.pads) == ((1, 1), (1, 1), NO_PADS)
-        ):
-            op = replace(op, stride=source[0].stride, pads=source[0].pads)
-            node = replace(node, op=op, inputs={**node.inputs, "x": source[1]})
-        if isinstance(op, Pass) and op.tail == Tail() and node.inputs.keys() == {"x"}:
-            plain[node.name] = (op, node.inputs["x"])
+        source = plain.get(node.inputs.get("x", ""))
+        if source is not None and isinstance(node.op, Layer) and node.op.kernel == (1, 1) and max(node.op.pads) <= 0:
+            node = _composed(graph, source, node)
+        if isinstance(node.op, Pass) and node.op.tail == Tail() and node.inputs.keys() == {"x"}:
+            plain[node.name] = node
         nodes.append(node)
     return graph.with_nodes(nodes)
+
+
+def _composed(graph: Graph, source: Node, node: Node) -> Node:
+    """A one-tap layer that reads what the pass `source` reads; it may crop but not pad."""
+    assert isinstance(source.op, Pass)
+    assert isinstance(node.op, Layer)
+    size = graph.value(source.inputs["x"]).shape[1:]
+    positions = window_output_size(source.output.shape[1:], (1, 1), node.op.stride, node.op.pads)
+    stride = (source.op.stride[0] * node.op.stride[0], source.op.stride[1] * node.op.stride[1])
+    top, left = (source.op.pads[axis] + node.op.pads[axis] * source.op.stride[axis] for axis in (0, 1))
+    bottom, right = ((positions[axis] - 1) * stride[axis] + 1 - size[axis] - (top, left)[axis] for axis in (0, 1))
+    op = replace(node.op, stride=stride, pads=(top, left, bottom, right))
+    return replace(node, op=op, inputs={**node.inputs, "x": source.inputs["x"]})

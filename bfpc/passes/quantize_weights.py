@@ -11,7 +11,7 @@ from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Depthwise
 from bfpc.numerics.format import BfpFormat, BfpTensor
-from bfpc.numerics.quantize import quantize, quantize_depthwise
+from bfpc.numerics import quantize
 from bfpc.passes.assign_formats import layer_formats, top_of
 
 
@@ -32,7 +32,7 @@ def _quantized(graph: Graph, config: Config, node: Node) -> BfpTensor:
     if isinstance(node.op, Depthwise):
         chosen, taps = formats.depthwise_weight, weight.shape[2] * weight.shape[3]
         format = BfpFormat(chosen.mantissa_bits, taps, chosen.exponent_range).with_top(top)
-        return BfpTensor(format, *quantize_depthwise(weight, format))
+        return BfpTensor(format, *quantize.quantize_depthwise(weight, format))
     dense = formats.weight
     format = BfpFormat(dense.mantissa_bits, dense.block_size, dense.exponent_range).with_top(top)
-    return BfpTensor(format, *quantize(weight, format))
+    return BfpTensor(format, *quantize.quantize_weights(weight, format))
