@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from bfpc.config import Config, Position, load_config
+from bfpc.config import ActivationFormat, Config, Formats, Override, Position, Preprocessing, load_config
 from bfpc.config_file import preset_names
 from bfpc.errors import ConfigError
 
 PRESET_WIDTHS = {"int12": (12, 12), "int8": (8, 8), "int6": (6, 6), "int5": (5, 5), "int54": (5, 4), "int4": (4, 4)}
+
+
+def keys(model: type[BaseModel]) -> list[str]:
+    return list(model.model_fields)
 
 
 def written(folder: Path, text: str, name: str = "mine.yaml") -> str:
@@ -199,3 +206,34 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 def test_presets_are_plain_yaml_without_extends() -> None:
     for name in preset_names():
         assert set(yaml.safe_load(load_config(name).to_yaml())) == {"formats"}
+
+
+def config_or_message(source: str) -> Config | str:
+    try:
+        return load_config(source)
+    except ConfigError as error:
+        return str(error)
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 300),
+    st.floats(),
+    st.sampled_from(["auto", "first", "Conv", "", "int4", "x"]),
+)
+KEYS = st.sampled_from(
+    [key for model in (Config, Formats, ActivationFormat, Override, Preprocessing) for key in keys(model)]
+)
+TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=4) | TREES)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_file_holds_it_is_a_config_or_a_config_error_with_its_place(tmp_path: Path, tree: object) -> None:
+    found = config_or_message(written(tmp_path, yaml.safe_dump(tree)))
+    if isinstance(found, Config):
+        assert load_config(written(tmp_path, found.to_yaml(), "again.yaml")) == found
+    else:
+        assert "mine.yaml:" in found
+        assert "fix: " in found
