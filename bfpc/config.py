@@ -6,10 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bfpc.config_faults import describe
@@ -39,6 +49,11 @@ class _Section(BaseModel):
     """Base of the models. A field's description says what it may hold; messages quote it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without defaults, so that it reads back equal: a section may hold just what differs from another."""
+        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
 
 
 class Format(_Section):
@@ -224,7 +239,7 @@ class Config(_Section):
 
     def to_yaml(self) -> str:
         """What was set, presets included, as a config that reads back equal."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=True), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def load_config(source: str | Path) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def test_a_config_written_out_reads_back_equal(tmp_path: Path) -> None:
     )
     config = load_config(written(tmp_path, text))
     assert load_config(written(tmp_path, config.to_yaml(), "again.yaml")) == config
+    assert Config.model_validate(json.loads(config.model_dump_json())) == config
 
 
 OVERRIDES = """
