@@ -4,15 +4,15 @@ The model follows the generated hardware. A layer is a sequence of spatial tiles
 the next are loaded into the other half of the feature buffer. A spatial tile is a sequence of channel tiles, which pass
 through a pipeline of processes, each working on another channel tile:
 
-- array: first the weights of the first step come in, one processing element per cycle; then each step, a vector at a
-  filter tap, takes one cycle per position, while the weights of the next come in. A step takes no less than `k_vec` or
-  `MIN_STEP_CYCLES` cycles, nor less than memory takes to deliver the weights. Steps follow each other without a gap;
+- array: a step, that is a vector at a filter tap, takes one cycle per position, while the weights of the next step are
+  assembled in registers, one processing element per cycle. It takes no less than `k_vec` or `MIN_STEP_CYCLES` cycles,
+  nor less than memory takes to deliver the weights. Steps follow each other without a gap;
 - residual load: one record per cycle, or as fast as memory delivers;
 - tail: the parameters of `k_vec` channels, then one position of a pooling window per cycle;
 - store: one record per cycle, or as fast as memory accepts.
 
 The slowest process sets the pace, plus `PIPELINE_DEPTH` cycles to fill it anew; a spatial tile begins with the
-first parameters after `MEMORY_LATENCY` cycles, and ends with the tail of its last channel tile. A layer begins with the
+first weights, after `MEMORY_LATENCY` cycles, and ends with the tail of its last channel tile. A layer begins with the
 load of its first spatial tile, and is never faster than memory moves all of its bytes.
 """
 
@@ -174,7 +174,7 @@ def _channel_tile_cycles(work: LayerWork, row: Span, column: Span, index: int) -
 def _array_cycles(work: LayerWork, positions: int, channels: int) -> int:
     k_vec = work.architecture.k_vec
     weight_load = work.cycles_of(channels * work.parameters.channel_bits / 8 / work.steps)
-    return k_vec + work.steps * max(positions, k_vec, MIN_STEP_CYCLES, weight_load)
+    return work.steps * max(positions, k_vec, MIN_STEP_CYCLES, weight_load)
 
 
 def _tail_cycles(work: LayerWork, row: Span, column: Span) -> int:

@@ -1,0 +1,79 @@
+"""A finished design: all that a build folder holds, as plain values. Nothing here touches a disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bfpc.backend.architecture import Architecture
+from bfpc.backend.bit_packing import Words
+from bfpc.backend.manifest import make_manifest
+from bfpc.backend.program import FIELDS, encode_program
+from bfpc.backend.render import render
+from bfpc.backend.schedule import Schedule, make_schedule, schedule_document
+from bfpc.backend.weight_image import pack_weights
+from bfpc.config import Config
+from bfpc.ir.graph import Graph
+from bfpc.ir.text import print_graph
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One image for the C simulation: the input maps' words, and the expected words of all layers' outputs in order."""
+
+    input: Words
+    expected: Words
+
+
+@dataclass(frozen=True)
+class Design:
+    """A quantized graph on an accelerator, with what it was made from.
+
+    model: the original ONNX file. epilogue: an ONNX model of what the host computes after the accelerator, if anything.
+    """
+
+    graph: Graph
+    schedule: Schedule
+    hls: Mapping[str, str]
+    config: Config
+    model: bytes
+    epilogue: bytes | None = None
+
+
+def make_design(
+    graph: Graph, architecture: Architecture, config: Config, model: bytes, epilogue: bytes | None = None
+) -> Design:
+    """Packs, places, schedules and renders a quantized graph. Raises CapacityError where it does not fit."""
+    schedule = make_schedule(graph, architecture, pack_weights(graph, architecture))
+    return Design(graph, schedule, render(architecture, FIELDS), config, model, epilogue)
+
+
+def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, bytes]:
+    """Every file of the build folder by its path, `manifest.json` last. Equal designs make equal bytes."""
+    schedule = design.schedule
+    files = {
+        "weights.bin": _words(schedule.weights.words),
+        "program.bin": encode_program(schedule.program).astype("<i4").tobytes(),
+        "schedule.json": _json(schedule_document(schedule)),
+        "network.ir": print_graph(design.graph).encode(),
+        "config.yaml": design.config.to_yaml().encode(),
+        "model.onnx": design.model,
+        **{f"hls/{path}": text.encode() for path, text in design.hls.items()},
+    }
+    if design.epilogue is not None:
+        files["host/00.onnx"] = design.epilogue
+    if vectors is not None:
+        files["hls/vectors/input.bin"] = _words(vectors.input)
+        files["hls/vectors/expected.bin"] = _words(vectors.expected)
+    files["manifest.json"] = _json(make_manifest(design.graph, schedule, design.config, files))
+    return files
+
+
+def _words(words: Words) -> bytes:
+    return words.astype("<u8").tobytes()
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()

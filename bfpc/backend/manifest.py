@@ -1,0 +1,99 @@
+"""The manifest: what a runtime and the other commands need to know about a build.
+
+A value's real number is its mantissa times `2 ** (scale_exponent + offset)`; addresses and words are of 64 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+import bfpc
+from bfpc.backend.architecture import value_format
+from bfpc.backend.memory_plan import feature_layout
+from bfpc.backend.program import VERSION
+from bfpc.backend.schedule import Schedule
+from bfpc.backend.trace import trace_names
+from bfpc.backend.weight_image import LayerImage
+from bfpc.backend.weight_stream import ParameterLayout
+from bfpc.config import Config
+from bfpc.ir.graph import Graph, Node, Port, Value
+from bfpc.numerics.format import BfpFormat
+
+MANIFEST_VERSION = 1
+CONSTANT_ROLES = ("weight", "bias", "slope")
+
+
+def make_manifest(graph: Graph, schedule: Schedule, config: Config, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """`manifest.json` as plain values."""
+    group = schedule.architecture.k_vec
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "bfpc_version": bfpc.__version__,
+        "program_version": VERSION,
+        "network": graph.name,
+        "inputs": [_port(graph, port, schedule) for port in graph.inputs],
+        "outputs": [_port(graph, port, schedule) for port in graph.outputs],
+        "epilogue": [path for path in files if path.startswith("host/")],
+        "feature_memory": {"words": schedule.memory.words, "group": group},
+        "layers": [_layer(graph, node, schedule.weights.layers[node.name]) for node in graph.layers],
+        "trace": [{"name": name, "words": feature_layout(graph, name, group).words} for name in trace_names(graph)],
+        "config": config.model_dump(mode="json"),
+        "files": {path: checksum(files[path]) for path in sorted(files)},
+    }
+
+
+def checksum(content: bytes) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _port(graph: Graph, port: Port, schedule: Schedule) -> dict[str, Any]:
+    value = graph.value(port.value)
+    layout = feature_layout(graph, port.value, schedule.architecture.k_vec)
+    return {
+        "name": port.name,
+        "shape": onnx_shape(port, value),
+        "axes": list(port.axes),
+        "fold": None if port.fold is None else asdict(port.fold),
+        "map": port.value,
+        "map_shape": list(value.shape),
+        **_format(layout.format),
+        "address": schedule.memory.addresses[port.value],
+        "words": layout.words,
+    }
+
+
+def onnx_shape(port: Port, value: Value) -> list[int]:
+    """The shape of one image's ONNX tensor."""
+    sizes = dict(zip("NCHW", (1, *port.map_shape(value)), strict=True))
+    return [prod(sizes[axis] for axis in axes) for axes in port.axes]
+
+
+def _format(format: BfpFormat) -> dict[str, Any]:
+    return {"format": asdict(format), "scale_exponent": format.exponent}
+
+
+def _layer(graph: Graph, node: Node, image: LayerImage) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "input_formats": {
+            role: asdict(value_format(graph, node.inputs[role])) for role in ("x", "residual") if role in node.inputs
+        },
+        "output_format": asdict(value_format(graph, node.name)),
+        "constants": {role: node.inputs[role] for role in CONSTANT_ROLES if role in node.inputs},
+        "weights": asdict(image),
+    }
+
+
+def read_layer_image(entry: Mapping[str, Any]) -> LayerImage:
+    """Where a layer's constants lie, from its entry in the manifest's `layers`."""
+    weights = entry["weights"]
+    layout = dict(weights["layout"])
+    if layout["weight_format"] is not None:
+        layout["weight_format"] = BfpFormat(**layout["weight_format"])
+        layout["weight_shape"] = tuple(layout["weight_shape"])
+    return LayerImage(**{**weights, "layout": ParameterLayout(**layout)})
