@@ -80,7 +80,9 @@ def _with_static_inputs(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """A copy where a symbolic batch is one image; raises ModelError for other symbolic axes, naming them."""
     static = onnx.ModelProto()
     static.CopyFrom(model)
-    del static.graph.value_info[:]  # it may hold the symbolic batch
+    del static.graph.value_info[:]  # these and the outputs' shapes may hold the symbolic batch
+    for tensor in static.graph.output:
+        tensor.type.tensor_type.ClearField("shape")
     constants = {tensor.name for tensor in static.graph.initializer}
     symbolic = []
     for tensor in static.graph.input:

@@ -23,7 +23,7 @@ CHANNELS_LAST: Axes = ("N", "H", "W", "C")
 
 @dataclass(frozen=True)
 class Tensor:
-    """An ONNX tensor: the value that holds its map, the map's (channels, height, width), its axes and the batch size."""
+    """An ONNX tensor: the value that holds its map, the map's (channels, height, width), its axes, the batch size."""
 
     value: str
     map_shape: Shape
@@ -74,7 +74,7 @@ def reshaped(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     axes = tuple(_take(tensor, remaining, size) for size in shape)
     if None in axes or any(tensor.size(axis) > 1 for axis in remaining):
         raise Unsupported(
-            f"it splits or regroups the axes {show(tensor.axes)} of shape {list(tensor.shape)} into {list(shape)}",
+            f"it splits or regroups the axes {show(tensor.axes)}",
             "keep channels, height and width whole, or leave this to the host after the last layer",
         )
     return replace(tensor, axes=tuple(axis or "" for axis in axes))

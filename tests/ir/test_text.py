@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfpc.ir.graph import Constant, Fold, Graph, Node, Port, Value
+from bfpc.ir.graph import Constant, Graph, Node, Port, Value
+from bfpc.ir.layout import Fold
 from bfpc.ir.operators import Activate, Add, Clip, Concat, Conv, Pad, Pass, Pool, PRelu, Scale, Slice, Tail, Window
 from bfpc.ir.text import TextError, parse_graph, print_graph
 from bfpc.numerics.format import BfpFormat, BfpTensor
@@ -17,16 +18,17 @@ from bfpc.numerics.layer import LayerArithmetic
 INT5 = BfpFormat(5, 16, 7, exponent=-4)
 UINT5 = BfpFormat(5, 16, 7, signed=False, exponent=-6)
 INT4 = BfpFormat(4, 16, 3, exponent=-7)
-ARITHMETIC = LayerArithmetic(-11, 1000, 11, 0, 0, 0, None, 16, -11, 1000, 12)
+ARITHMETIC = LayerArithmetic(-11, 1000, 11, 0, 0, 0, None, 16, -11, 1001, 1002, 12)
 
 QUANTIZED = """\
 graph "tiny"
 input "image" = %image (N, H, W, C) : 3x8x8 [int5bfp/16 r7 e-4]
-    fold(kernel=(2, 2), stride=(2, 2), pads=(0, 0, 1, 1))
+    fold(source=(3, 8, 8), kernel=(2, 2), stride=(2, 2), pads=(0, 0, 1, 1))
 %conv1 = Conv(x=%image, weight=@w, bias=@b) {kernel=(3, 3), pads=(1, 1, 1, 1), tail=Tail(activation=Clip())} \
 : 16x8x8 [uint5bfp/16 r7 e-6]
     arithmetic(accumulator_exponent=-11, accumulator_bound=1000, accumulator_bits=11, accumulator_shift=0, \
-residual_shift=0, clip_low=0, clip_high=None, reciprocal_shift=16, output_exponent=-11, tail_bound=1000, tail_bits=12)
+residual_shift=0, clip_low=0, clip_high=None, reciprocal_shift=16, output_exponent=-11, position_bound=1001, \
+output_bound=1002, tail_bits=12)
 output "logits" = %conv1 (N, CHW)
 constant @b : 16 [int64]
 constant @w : 16x3x3x3 [int4bfp/16 r3 e-7]
@@ -37,7 +39,7 @@ def quantized_graph() -> Graph:
     weight = BfpTensor(INT4, np.zeros((16, 3, 3, 3), np.int16), np.zeros((16, 1, 3, 3), np.uint8))
     conv = Conv((3, 3), pads=(1, 1, 1, 1), tail=Tail(Clip()))
     node = Node(conv, {"x": "image", "weight": "w", "bias": "b"}, Value("conv1", (16, 8, 8), UINT5), ARITHMETIC)
-    image = Port("image", "image", ("N", "H", "W", "C"), Fold((2, 2), (2, 2), (0, 0, 1, 1)))
+    image = Port("image", "image", ("N", "H", "W", "C"), Fold((3, 8, 8), (2, 2), (2, 2), (0, 0, 1, 1)))
     constants: dict[str, Constant] = {"w": weight, "b": np.zeros(16, np.int64)}
     output = Port("logits", "conv1", ("N", "CHW"))
     return Graph("tiny", (Value("image", (3, 8, 8), INT5),), (node,), constants, (image,), (output,)).check()
@@ -77,7 +79,9 @@ operators = st.one_of(
     st.builds(Slice, triples, triples, triples),
     st.sampled_from([Concat(), Scale(), Add()]),
 )
-arithmetics = st.none() | st.builds(LayerArithmetic)
+arithmetics = st.none() | st.builds(
+    LayerArithmetic, *[st.integers()] * 5, *[st.none() | st.integers()] * 2, *[st.integers()] * 5
+)
 axes = st.sampled_from([("N", "C", "H", "W"), ("N", "H", "W", "C"), ("N", "CHW"), ("N", "C", "", ""), ("C",)])
 
 
@@ -96,7 +100,7 @@ def graphs(draw: st.DrawFn) -> Graph:
             role: constant_name if role in ("weight", "bias", "slope", "scale") else value_names[0] for role in roles
         }
         nodes.append(Node(op, inputs, value, draw(arithmetics)))
-    folds = st.none() | st.builds(Fold, pairs, pairs, pads)
+    folds = st.none() | st.builds(Fold, triples, pairs, pairs, pads)
     image = Port(draw(names), values[0].name, draw(axes), draw(folds))
     outputs = tuple(Port(draw(names), name, draw(axes)) for name in value_names[-2:])
     constants: dict[str, Constant] = {constant_name: np.zeros(draw(st.tuples(*[st.integers(1, 3)] * 2)), np.float32)}

@@ -1,0 +1,214 @@
+"""The imported graph computes what onnxruntime computes on the ONNX model."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+from bfpc.frontend.reader import Network, read_model
+from bfpc.ir.operators import Add, Conv, Pad, Pool, Scale, Slice
+from bfpc.ir.text import parse_graph, print_graph
+from tests.networks.float_reference import run
+from tests.networks.onnx_writer import OnnxWriter, Tensor
+from tests.networks.random_networks import random_network
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+def read(model: onnx.ModelProto, folder: Path) -> Network:
+    onnx.save(model, folder / "network.onnx")
+    return read_model(folder / "network.onnx")
+
+
+def run_onnx(model: onnx.ModelProto, inputs: Tensors) -> Tensors:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+def random_inputs(model: onnx.ModelProto) -> Tensors:
+    rng = np.random.default_rng(0)
+    shapes = {
+        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim] for value in model.graph.input
+    }
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def assert_equivalent(network: Network, inputs: Tensors) -> None:
+    """The graph and its epilogue give the model's outputs."""
+    outputs = {name: tensor.astype(np.float32) for name, tensor in run(network.graph, inputs).items()}
+    if network.epilogue is not None:
+        needed = {value.name for value in network.epilogue.graph.input}
+        outputs |= run_onnx(network.epilogue, {name: outputs[name] for name in needed})
+    for name, expected in run_onnx(network.model, inputs).items():
+        assert outputs[name].shape == expected.shape
+        tolerance = 1e-4 * max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-3, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_random_networks_mean_the_same(seed: int, tmp_path: Path) -> None:
+    model = random_network(seed)
+    network = read(model, tmp_path)
+    assert network.warnings == ()
+    assert_equivalent(network, random_inputs(model))
+
+
+@pytest.mark.parametrize("seed", range(0, 120, 7))
+def test_imported_graphs_keep_onnx_names_and_round_trip_as_text(seed: int, tmp_path: Path) -> None:
+    model = random_network(seed)
+    graph = read(model, tmp_path).graph
+    assert {node.name for node in graph.nodes} <= {name for node in model.graph.node for name in node.output}
+    assert parse_graph(print_graph(graph), graph.constants) == graph
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet20_cifar10", "opennsfw_resnet50thin", "mobilenetv2_imagenet", "efficientnet_lite0_imagenet"]
+)
+def test_trained_networks_mean_the_same(name: str, zoo: Path) -> None:
+    network = read_model(zoo / f"{name}.onnx")
+    assert_equivalent(network, random_inputs(network.model))
+
+
+def writer(opset: int = 17) -> OnnxWriter:
+    return OnnxWriter(np.random.default_rng(0), opset)
+
+
+def test_a_fixed_batch_is_read_as_one_image_and_runs_as_a_batch(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(4, 3, 5, 5)
+    x = net.node("Conv", [x.name, net.normal(8, 3, 3, 3)], (4, 8, 3, 3))
+    x = net.node("Reshape", [x.name, net.constant(np.array([4, 72]))], (4, 72))
+    x = net.node("Gemm", [x.name, net.normal(72, 10)], (4, 10))
+    model = net.finish("batch", [x], batch=4)
+    network = read(model, tmp_path)
+    assert network.graph.value(x.name).shape == (10, 1, 1)
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_weights_after_a_channels_last_flatten_are_permuted(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 3, 4, 5)
+    last = net.node("Transpose", [x.name], (1, 4, 5, 3), perm=[0, 2, 3, 1])
+    flat = net.node("Flatten", [last.name], (1, 60))
+    model = net.finish("flatten", [net.node("Gemm", [flat.name, net.normal(60, 7)], (1, 7))])
+    network = read(model, tmp_path)
+    assert [node.op for node in network.graph.nodes] == [Conv(kernel=(4, 5))]
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_shape_computations_are_folded(tmp_path: Path) -> None:
+    """As exporters write `x.view(x.shape[0], -1)` with a symbolic batch."""
+    net = writer()
+    x = net.input(1, 3, 4, 5)
+    shape = net.node("Shape", [x.name], (4,))
+    first = net.node("Gather", [shape.name, net.constant(np.array(0))], ())
+    batch = net.node("Unsqueeze", [first.name, net.constant(np.array([0]))], (1,))
+    target = net.node("Concat", [batch.name, net.constant(np.array([-1]))], (2,), axis=0)
+    flat = net.node("Reshape", [x.name, target.name], (1, 60))
+    model = net.finish("shapes", [net.node("Gemm", [flat.name, net.normal(60, 7)], (1, 7))], batch="batch")
+    network = read(model, tmp_path)
+    assert len(network.graph.nodes) == 1
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_half_precision_networks_are_widened(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 3, 4, 4)
+    half = net.node("Cast", [x.name], x.shape, to=onnx.TensorProto.FLOAT16)
+    weight = net.constant(np.random.default_rng(1).standard_normal((8, 3, 1, 1)).astype(np.float16))
+    y = net.node("Conv", [half.name, weight], (1, 8, 4, 4))
+    model = net.finish("half", [net.node("Cast", [y.name], y.shape, to=onnx.TensorProto.FLOAT)])
+    network = read(model, tmp_path)
+    assert network.graph.array(weight).dtype == np.float32
+    (output,) = run(network.graph, random_inputs(model)).values()
+    (expected,) = run_onnx(model, random_inputs(model)).values()
+    np.testing.assert_allclose(output, expected, atol=1e-2)
+
+
+def test_the_end_that_the_accelerator_cannot_do_is_left_to_the_host(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 3, 4, 4)
+    logits = net.node("Conv", [x.name, net.normal(5, 3, 4, 4)], (1, 5, 1, 1))
+    flat = net.node("Flatten", [logits.name], (1, 5))
+    best = net.node("Softmax", [flat.name], (1, 5))
+    model = net.finish("classifier", [best, logits], batch="N")
+    network = read(model, tmp_path)
+    assert [port.name for port in network.graph.outputs] == [logits.name, flat.name]
+    assert network.epilogue is not None
+    assert [node.op_type for node in network.epilogue.graph.node] == ["Softmax"]
+    assert network.warnings == (f"the host computes the end of the network: node_{best.name} (Softmax)",)
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_a_doubled_map_is_a_scale(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 3, 4, 4)
+    model = net.finish("double", [net.node("Add", [x.name, x.name], x.shape)])
+    network = read(model, tmp_path)
+    assert [node.op for node in network.graph.nodes] == [Scale()]
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_one_initializer_read_in_two_arrangements_becomes_two_constants(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 6)
+    weight = net.normal(6, 6)
+    y = net.node("Gemm", [x.name, weight], (1, 6))
+    z = net.node("Gemm", [y.name, weight], (1, 6), transB=1)
+    network = read(net.finish("shared", [z]), tmp_path)
+    assert len(network.graph.constants) == 2
+    assert_equivalent(network, random_inputs(network.model))
+
+
+def test_channel_padded_shortcuts_become_slice_and_pad(tmp_path: Path) -> None:
+    """The shortcut of the CIFAR ResNets: every other position, zeros in the new channels."""
+    net = writer()
+    x = net.input(1, 4, 6, 6)
+    bounds = {"starts": [0, 0], "ends": [1000, 1000], "axes": [2, 3], "steps": [2, 2]}
+    half = net.with_integers("Slice", x, (1, 4, 3, 3), 10, bounds)
+    wide = net.with_integers("Pad", half, (1, 8, 3, 3), 11, {"pads": [0, 2, 0, 0, 0, 2, 0, 0]})
+    branch = net.node("Conv", [x.name, net.normal(8, 4, 3, 3)], (1, 8, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1])
+    model = net.finish("shortcut", [net.node("Add", [branch.name, wide.name], (1, 8, 3, 3))])
+    network = read(model, tmp_path)
+    assert [type(node.op) for node in network.graph.nodes] == [Slice, Pad, Conv, Add]
+    assert_equivalent(network, random_inputs(model))
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(8, 3, 2), (7, 3, 2), (5, 2, 2), (6, 3, 3)])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 1, 1]])
+def test_ceil_mode_is_exact(
+    operator: str, size: int, kernel: int, stride: int, pads: list[int], tmp_path: Path
+) -> None:
+    net = writer()
+    x = net.input(1, 2, size, size)
+    attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": pads, "ceil_mode": 1}
+    model = net.finish("ceil", [net.node(operator, [x.name], (1, 2, 1, 1), **attributes)])
+    for dim in model.graph.output[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "any"
+    network = read(model, tmp_path)
+    assert [type(node.op) for node in network.graph.nodes] == [Pool]
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_reducing_one_axis_only_is_a_pool_over_it(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 2, 5, 6)
+    model = net.finish("rows", [net.node("ReduceMean", [x.name], (1, 2, 6), axes=[2], keepdims=0)])
+    assert_equivalent(read(model, tmp_path), random_inputs(model))
+
+
+def test_an_input_of_any_rank_keeps_its_layout(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 6, 7)
+    longer = net.with_integers("Unsqueeze", x, (1, 1, 6, 7), 13, {"axes": [1]})
+    y: Tensor = net.node("Conv", [longer.name, net.normal(4, 1, 3, 3)], (1, 4, 4, 5))
+    model = net.finish("grey", [y])
+    network = read(model, tmp_path)
+    assert network.graph.inputs[0].axes == ("N", "H", "W")
+    assert_equivalent(network, random_inputs(model))
