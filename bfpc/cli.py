@@ -5,10 +5,10 @@ Exit codes: 0 good, 1 verification failed, 2 a user's mistake.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -21,9 +21,9 @@ from bfpc.progress import Item, Progress, silent
 
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
-PIPED_WIDTH = 200  # where no terminal limits a table
-OUT = Console(soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-NOTES = Console(stderr=True, soft_wrap=True)
+TABLE_WIDTH = 140  # a narrower terminal wraps the lines of a table itself, which keeps its cells whole
+OUT = Console(soft_wrap=True, markup=False, highlight=False, width=max(TABLE_WIDTH, get_terminal_size().columns))
+NOTES = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 
 BuildFolder = click.argument("build", type=click.Path(path_type=Path))
 AsJson = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
@@ -68,7 +68,7 @@ def compile_command(model: Path, config: str, output: Path, calibration: Path | 
         result = compile_model(model, settings, output, calibration, dump_ir, progress)
     _warn(result.warnings)
     OUT.print(tables.summary(inspect(output)))
-    OUT.print(f"Next: bfpc inspect {output}, bfpc verify {output} --csim", highlight=False)
+    OUT.print(f"Next: bfpc inspect {output}, bfpc verify {output} --csim")
 
 
 @main.command("verify")
@@ -108,7 +108,7 @@ def inspect_command(build: Path, as_json: bool) -> None:
 
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
-        NOTES.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+        NOTES.print(f"warning: {warning}", style="yellow")
 
 
 @contextmanager

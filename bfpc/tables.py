@@ -11,6 +11,7 @@ from rich.table import Table
 from bfpc.comparison import Comparison, Verification
 from bfpc.inspection import Inspection
 
+NAME_WIDTH = 40
 VERDICTS = {
     None: "Bits: not compared with the C++ (--csim does)",
     True: "Bits: the C++ and the emulator agree in every stored tensor",
@@ -40,7 +41,7 @@ def _comparisons(title: str, rows: Iterable[Comparison]) -> Table:
 def inspection(found: Inspection) -> RenderableType:
     """Every layer, the whole, and the tour of the HLS files."""
     texts = ("layer", "operator", "reads", "weights", "writes", "tile")
-    numbers = ("accumulator", "MACs", "cycles", "utilization", "weight bytes", "DRAM bytes")
+    numbers = ("accumulator", "MACs", "cycles", "utilization", "weight\nbytes", "DRAM\nbytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
         _table("Layers", texts, numbers, map(_layer, found.schedule["layers"])),
@@ -83,7 +84,7 @@ def summary(found: Inspection) -> RenderableType:
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in texts:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", max_width=NAME_WIDTH if column == texts[0] else None)
     for column in numbers:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
