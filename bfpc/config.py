@@ -98,11 +98,14 @@ class Formats(_Section):
 class Override(_Section):
     """Formats of the layers that all given selectors match; what is not given stays.
 
-    A layer's `activation` is the map it writes. `name` is a glob over layer names.
+    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`. `name` is a
+    glob over layer names.
     """
 
     name: str | None = Field(None, description="a layer name; * and ? stand for any characters")
-    operator: Literal["Conv", "Depthwise", "Pass"] | None = Field(None, description="Conv, Depthwise or Pass")
+    operator: Literal["Conv", "Depthwise", "Pass", "Concat"] | None = Field(
+        None, description="Conv, Depthwise, Pass or Concat"
+    )
     position: Position | None = Field(None, description="first or last")
     activation: ActivationFormat = ActivationFormat()
     weight: BlockFormat = BlockFormat()
