@@ -77,9 +77,9 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig) -> Architectur
     k_vec = _given(settings.k_vec, max(MIN_K_VEC, largest))
     c_vec = _given(settings.c_vec, max(MIN_C_VEC, k_vec, *(use.format.block_size for use in dense)))
     block = _given(settings.block, min(use.format.block_size for use in activations + dense))
-    _check_array(c_vec, k_vec, block)
     _check_blocks(activations, block, k_vec, "k_vec")
     _check_blocks(dense, block, c_vec, "c_vec")
+    _check_array(c_vec, k_vec, block)
     return Architecture(
         c_vec=c_vec,
         k_vec=k_vec,

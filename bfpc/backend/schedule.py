@@ -153,16 +153,15 @@ def _utilization(macs: int, cycles: int, architecture: Architecture) -> float:
 
 def _accumulator_proof(node: Node, work: LayerWork) -> str:
     """Why the accumulators of a layer cannot overflow, in numbers."""
-    arithmetic, shape, weight = layer_arithmetic(node), work.parameters.weight_shape, work.parameters.weight_format
-    bits, bound = arithmetic.accumulator_bits, arithmetic.accumulator_bound
-    activation = work.input.format.max_aligned
-    conclusion = f"at most {bound} in magnitude: {bits} bits, sign included"
-    if shape is None or weight is None:
-        return f"one activation of at most {activation} LSBs; {conclusion}"
-    products = math.prod(shape[1:])
+    arithmetic, shape = layer_arithmetic(node), work.parameters.weight_shape
+    bits, bound, largest = arithmetic.accumulator_bits, arithmetic.accumulator_bound, work.input.format.max_aligned
+    conclusion = f"{bound} < 2^{bits - 1}"
+    if shape is None:
+        return f"one activation of at most {conclusion} LSBs"
+    signs = "magnitudes" if work.input.format.signed else "those of one sign"
     return (
-        f"{products} products of an activation of at most {activation} LSBs and a weight of at most "
-        f"{weight.max_aligned}, bounded by each output channel's own weights; {conclusion}"
+        f"{math.prod(shape[1:])} products; the weights of an output channel sum to at most {bound // largest} LSBs "
+        f"({signs}), activations reach {largest}: {bound // largest} * {largest} <= {conclusion}"
     )
 
 

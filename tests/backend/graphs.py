@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,9 +44,11 @@ class Draft:
     values: list[Value] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Constant] = field(default_factory=dict)
+    activation: BfpFormat = ACTIVATION
+    accumulator_bits: int = ARITHMETIC.accumulator_bits
 
     def input(self, name: str, shape: tuple[int, int, int]) -> str:
-        self.values.append(Value(name, shape, ACTIVATION))
+        self.values.append(Value(name, shape, self.activation))
         return name
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -57,8 +59,8 @@ class Draft:
 
     def add(self, name: str, op: Conv | Depthwise | Pass | Concat, inputs: dict[str, str]) -> str:
         known = {role: self.shape(source) for role, source in inputs.items()}
-        arithmetic = None if isinstance(op, Concat) else ARITHMETIC
-        self.nodes.append(Node(op, inputs, Value(name, output_shape(op, known), ACTIVATION), arithmetic))
+        arithmetic = None if isinstance(op, Concat) else replace(ARITHMETIC, accumulator_bits=self.accumulator_bits)
+        self.nodes.append(Node(op, inputs, Value(name, output_shape(op, known), self.activation), arithmetic))
         return name
 
     def conv(
@@ -116,11 +118,13 @@ def conv_layer(
     outputs: int,
     size: int,
     weight: BfpFormat = WEIGHT,
+    activation: BfpFormat = ACTIVATION,
     bias: int = 1 << 20,
     slope: int | None = None,
+    accumulator_bits: int = 28,
 ) -> Draft:
     """A draft of one 3x3 convolution of a square map."""
-    draft = Draft()
+    draft = Draft(activation=activation, accumulator_bits=accumulator_bits)
     draft.input(image, (inputs, size, size))
     tail = Tail(Clip()) if slope is None else Tail(PRelu())
     draft.conv(name, image, outputs, 3, weight=weight, bias=bias, slope=slope or 0, tail=tail)
@@ -145,3 +149,21 @@ def small_network() -> Graph:
     size = draft.shape(cropped)[1:]
     draft.conv("head", cropped, 10, tail=Tail(None, Window("average", (size[0], size[1]))))
     return draft.graph("head", "cropped")
+
+
+def resnet50() -> Graph:
+    """The shapes of ResNet-50, its first layer folded to 7x7x3 channels; random weights."""
+    draft = Draft()
+    x = draft.input("image", (147, 112, 112))
+    x = draft.conv("stem", x, 64, tail=Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1))))
+    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+        for block in range(blocks):
+            name = f"stage{stage}.{block}"
+            stride = 2 if stage and not block else 1
+            shortcut = x if block else draft.conv(f"{name}.shortcut", x, 4 * width, stride=stride, tail=Tail())
+            y = draft.conv(f"{name}.reduce", x, width)
+            y = draft.conv(f"{name}.filter", y, width, 3, stride=stride)
+            pool = Window("average", (7, 7)) if (stage, block) == (3, 2) else None
+            x = draft.conv(f"{name}.expand", y, 4 * width, residual=shortcut, tail=Tail(Clip(), pool))
+    draft.conv("classifier", x, 1000, tail=Tail())
+    return draft.graph("classifier")

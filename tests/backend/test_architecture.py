@@ -1,0 +1,64 @@
+"""The accelerator's size: what `auto` chooses, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from bfpc.backend.architecture import size_architecture
+from bfpc.config import ArchitectureConfig
+from bfpc.errors import CapacityError
+from bfpc.ir.graph import Graph
+from bfpc.numerics.format import BfpFormat
+from tests.backend.graphs import conv_layer, graph_of, small_network
+
+
+def _graph(activation: BfpFormat, weight: BfpFormat) -> Graph:
+    return graph_of(conv_layer("conv", "image", inputs=70, outputs=70, size=6, weight=weight, activation=activation))
+
+
+def test_auto_takes_the_usual_array_for_small_blocks() -> None:
+    architecture = size_architecture(small_network(), ArchitectureConfig())
+    assert (architecture.c_vec, architecture.k_vec, architecture.block) == (64, 32, 16)
+    assert architecture.accumulator_bits == 32  # the layers need 28
+
+
+def test_auto_grows_with_the_blocks() -> None:
+    graph = _graph(BfpFormat(8, 64, 7), BfpFormat(8, 32, 3))
+    architecture = size_architecture(graph, ArchitectureConfig())
+    assert (architecture.c_vec, architecture.k_vec, architecture.block) == (64, 64, 32)
+
+
+def test_operands_hold_unsigned_mantissas_with_a_sign() -> None:
+    graph = _graph(BfpFormat(6, 16, 7, signed=False), BfpFormat(4, 16, 3))
+    architecture = size_architecture(graph, ArchitectureConfig())
+    assert (architecture.activation_bits, architecture.weight_bits, architecture.max_mantissa_bits) == (7, 4, 6)
+
+
+def test_settings_are_kept() -> None:
+    settings = ArchitectureConfig(c_vec=128, k_vec=16, block=4, accumulator_bits=40, feature_depth=64, clock_mhz=200.0)
+    architecture = size_architecture(small_network(), settings)
+    assert (architecture.c_vec, architecture.k_vec, architecture.block) == (128, 16, 4)
+    assert (architecture.accumulator_bits, architecture.feature_depth) == (40, 64)
+    assert architecture.dram_bytes_per_cycle == pytest.approx(96)
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        (ArchitectureConfig(k_vec=8), "k_vec"),
+        (ArchitectureConfig(c_vec=64, k_vec=32, block=32), "block"),
+        (ArchitectureConfig(c_vec=32, k_vec=64), "architecture"),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused(settings: ArchitectureConfig, setting: str) -> None:
+    with pytest.raises(CapacityError) as refusal:
+        size_architecture(small_network(), settings)
+    assert setting in refusal.value.where
+    assert refusal.value.fix
+
+
+def test_accumulators_that_are_too_narrow_are_refused_by_name_and_number() -> None:
+    graph = graph_of(conv_layer("wide", "image", inputs=16, outputs=16, size=4, accumulator_bits=37))
+    assert size_architecture(graph, ArchitectureConfig()).accumulator_bits == 40
+    with pytest.raises(CapacityError, match="wide needs accumulators of 37 bits, the array has 32"):
+        size_architecture(graph, ArchitectureConfig(accumulator_bits=32))

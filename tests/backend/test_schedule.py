@@ -1,0 +1,153 @@
+"""Geometry against its definition; tiles, costs and the schedule's figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from bfpc.backend.architecture import Architecture
+from bfpc.backend.cost_model import PIPELINE_DEPTH, LayerWork, Tile, layer_cost
+from bfpc.backend.geometry import Axis
+from bfpc.backend.program import FIELDS, decode_program, encode_program
+from bfpc.backend.schedule import Schedule, layer_work, make_schedule, schedule_document
+from bfpc.backend.tiling import choose_tile
+from bfpc.backend.weight_image import pack_weights
+from bfpc.errors import CapacityError
+from bfpc.ir.graph import Graph
+from tests.backend.graphs import ARCHITECTURE, conv_layer, graph_of, resnet50, small_network
+
+
+@st.composite
+def axes(draw: st.DrawFn) -> Axis:
+    size = draw(st.integers(1, 30))
+    kernel, dilation, stride = (draw(st.integers(1, high)) for high in (4, 3, 4))
+    reach = (kernel - 1) * dilation + 1
+    pads = draw(st.integers(-1, kernel)), draw(st.integers(-1, kernel))
+    array = (size + sum(pads) - reach) // stride + 1
+    pool, pool_stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    pool_pad = draw(st.integers(0, pool - 1))
+    output = (array + 2 * pool_pad - pool) // pool_stride + 1
+    assume(array >= 1 and output >= 1)
+    return Axis(size, array, output, kernel, stride, dilation, pads[0], pool, pool_stride, pool_pad)
+
+
+@settings(max_examples=200, deadline=None)
+@given(axes(), st.integers(1, 12))
+def test_spans_cover_exactly_what_their_outputs_need(axis: Axis, tile: int) -> None:
+    outputs = []
+    for span in axis.spans(tile):
+        outputs += list(span.output)
+        windows = [o * axis.pool_stride - axis.pool_pad + k for o in span.output for k in range(axis.pool_kernel)]
+        needed = [position for position in windows if 0 <= position < axis.array_size]
+        assert (span.array.start, span.array.stop - 1) == (min(needed), max(needed))
+        inputs = [a * axis.stride - axis.pad + k * axis.dilation for a in span.array for k in range(axis.kernel)]
+        assert (span.region.start, span.region.stop - 1) == (min(inputs), max(inputs))
+        assert list(span.inside) == [position for position in span.region if 0 <= position < axis.input_size]
+    assert outputs == list(range(axis.output_size))
+
+
+def _schedule(graph: Graph, architecture: Architecture = ARCHITECTURE) -> Schedule:
+    return make_schedule(graph, architecture, pack_weights(graph, architecture))
+
+
+def _work(graph: Graph, architecture: Architecture = ARCHITECTURE) -> LayerWork:
+    node = next(graph.layers)
+    return layer_work(graph, node, architecture, pack_weights(graph, architecture).layers[node.name])
+
+
+def test_cost_of_a_layer_by_hand() -> None:
+    """64 to 64 channels, 3x3, on 16x16, in one tile of 256 positions."""
+    graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
+    cost = layer_cost(_work(graph), Tile(16, 16))
+    load = 18 * 18 * 2 + PIPELINE_DEPTH  # halo included, two groups
+    array = 9 * 256 + PIPELINE_DEPTH  # per channel tile of 32
+    tail = 32 + 256 + PIPELINE_DEPTH
+    latency = 100
+    assert cost.cycles == latency + load + (latency + 32) + 2 * array + tail
+    record = 2 * (3 + 16 * 5)
+    row = -(-16 * record // 64)
+    weights = -(-64 * (24 + 9 * 4 * (2 + 16 * 4)) // 64)
+    assert cost.dram_bytes == 8 * (2 * 16 * row + 2 * 16 * row + weights)
+    assert cost.feature_vectors == 18 * 18
+    assert cost.accumulator_positions == 256
+
+
+def test_a_slow_memory_bounds_the_cycles() -> None:
+    graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
+    cost = layer_cost(_work(graph, replace(ARCHITECTURE, dram_gigabytes_per_second=0.03)), Tile(16, 16))
+    assert cost.cycles >= cost.dram_bytes * 10  # 0.1 bytes a cycle
+
+
+@pytest.mark.parametrize("size", [7, 40, 130])
+def test_the_chosen_tile_fits_and_no_other_is_faster(size: int) -> None:
+    architecture = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=300)
+    work = _work(graph_of(conv_layer("conv", "image", inputs=70, outputs=40, size=size)), architecture)
+    tile, cost = choose_tile(work)
+    assert cost.feature_vectors <= 1024
+    assert cost.accumulator_positions <= 300
+    assert tile.width == size or tile.width % 64 == 0
+    for height in range(1, size + 1):
+        other = layer_cost(work, Tile(height, tile.width))
+        if other.feature_vectors <= 1024 and other.accumulator_positions <= 300 and size % height == 0:
+            assert cost.cycles <= other.cycles
+
+
+@pytest.mark.parametrize(
+    ("size", "architecture", "setting"),
+    [
+        (70, replace(ARCHITECTURE, feature_depth=64), "feature_depth"),
+        (63, replace(ARCHITECTURE, accumulator_positions=62), "accumulator_positions"),
+    ],
+)
+def test_a_layer_that_does_not_fit_is_refused_with_the_number_it_takes(
+    size: int, architecture: Architecture, setting: str
+) -> None:
+    graph = graph_of(conv_layer("big", "image", inputs=64, outputs=8, size=size))
+    with pytest.raises(CapacityError, match="the smallest tile of big needs") as refusal:
+        _schedule(graph, architecture)
+    assert refusal.value.where == f"architecture.{setting}"
+    needed = int(refusal.value.fix.rsplit(" ", 1)[1])
+    _schedule(graph, replace(architecture, **{setting: needed}))
+
+
+def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> None:
+    schedule = _schedule(small_network())
+    document = json.loads(json.dumps(schedule_document(schedule)))
+    for key in ("macs", "cycles", "dram_bytes"):
+        assert document[key] == sum(layer[key] for layer in document["layers"])
+    assert document["utilization"] == pytest.approx(schedule.macs / schedule.cycles / 2048)
+    for layer in document["layers"]:
+        assert layer["name"]
+        assert layer["activation_format"] == "int5bfp/16"
+        assert layer["weight_format"] in ("int4bfp/16", "int8bfp/9", None)
+        assert layer["accumulator_bits"] == 28
+        assert f"< 2^{layer['accumulator_bits'] - 1}" in layer["accumulator_proof"]
+        assert 0 <= layer["utilization"] <= 1
+        assert list(layer["program"]) == [field.name for field in FIELDS]
+
+
+def test_the_program_is_the_schedule() -> None:
+    graph = small_network()
+    schedule = _schedule(graph)
+    program = decode_program(encode_program(schedule.program))
+    assert program == schedule.program
+    by_name = dict(zip([node.name for node in graph.layers], program.layers, strict=True))
+    narrow, stem = by_name["narrow"], by_name["stem"]
+    assert narrow.input_address == by_name["left"].output_address
+    assert narrow.residual_address == stem.output_address
+    assert (narrow.residual, narrow.residual_shift, narrow.residual_mantissa_bits) == (1, 2, 5)
+    assert (stem.array_height, stem.output_height, stem.pool, stem.pool_pad_top) == (20, 10, 1, 1)
+    assert (by_name["cropped"].array_mode, by_name["cropped"].pad_top) == (2, -1)
+    assert (by_name["head"].pool, by_name["head"].reciprocal_shift) == (2, 16)
+    assert stem.clip_low == 0
+    assert stem.clip_high == 2**63 - 1
+
+
+def test_resnet50_uses_85_percent_of_the_array() -> None:
+    schedule = _schedule(resnet50())
+    assert schedule.macs == pytest.approx(4.09e9, rel=0.01)
+    assert schedule.utilization >= 0.85
