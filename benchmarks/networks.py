@@ -132,19 +132,21 @@ def _bottleneck(net: Network, x: Tensor, name: str, width: int, stride: int) -> 
 
 def synthetic_pictures(rng: np.random.Generator, count: int, size: int) -> Floats:
     """[count, 3, size, size] with the falling spectrum of photographs, of mean 0 and variance 1; `size` is 7 * 2**k."""
-    pictures = np.zeros((count, 3, size, size))
+    pictures: Floats = np.zeros((count, 3, size, size), np.float32)
     grid = 7
     while grid <= size:
-        noise = rng.standard_normal((count, 3, grid, grid)) * 7 / grid
-        pictures += np.kron(noise, np.ones((size // grid, size // grid)))
+        noise = rng.standard_normal((count, 3, grid, grid), np.float32) * 7 / grid
+        pictures += np.kron(noise, np.ones((size // grid, size // grid), np.float32))
         grid *= 2
-    return ((pictures - pictures.mean()) / pictures.std()).astype(np.float32)
+    pictures -= pictures.mean()
+    pictures /= pictures.std()
+    return pictures
 
 
 def _windows(maps: Floats, kernel: int, stride: int) -> Floats:
     """[batch, channels, height, width, kernel, kernel] views of padded maps."""
     views = np.lib.stride_tricks.sliding_window_view(maps, (kernel, kernel), axis=(2, 3))
-    return np.asarray(views[:, :, ::stride, ::stride])
+    return views[:, :, ::stride, ::stride]
 
 
 NETWORKS: Mapping[str, Callable[[], onnx.ModelProto]] = {"resnet50": resnet50}

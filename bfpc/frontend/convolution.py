@@ -13,6 +13,10 @@ from bfpc.ir.operators import NO_PADS, Conv, Pads, Pair
 def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     x = require_channels_first(net.feature(node))
     weight = weights(node, 1)
+    groups = node.attributes.get_int("group", 1) or 1
+    if weight.shape[1] * groups != x.map_shape[0] or weight.shape[0] % groups:
+        reason = f"its weights {list(weight.shape)} in {groups} groups don't fit {x.map_shape[0]} channels"
+        raise Unsupported(reason, "export the network again")
     kernel = (weight.shape[2], weight.shape[3])
     stride, dilation = pair(node, "strides"), pair(node, "dilations")
     op = Conv(
@@ -20,7 +24,7 @@ def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
         stride=stride,
         pads=resolve_pads(node, x, kernel, stride, dilation),
         dilation=dilation,
-        groups=node.attributes.get_int("group", 1) or 1,
+        groups=groups,
     )
     inputs = {"x": x.value, "weight": net.keep(node, 1, weight)}
     if has_input(node, 2):

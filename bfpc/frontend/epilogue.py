@@ -26,7 +26,8 @@ class Cut:
 def cut_epilogue(model: onnx_ir.Model, net: GraphBuilder, unsupported: Collection[onnx_ir.Node]) -> Cut | None:
     """Leaves `unsupported` nodes, and the changes of layout after them, to the host.
 
-    None if another operator depends on them. Inputs of the epilogue have the names of the graph's outputs.
+    None if another operator depends on them, or if they read an input of the network. Inputs of the epilogue have the
+    names of the graph's outputs.
     """
     outputs = [str(value.name) for value in model.graph.outputs]
     if not unsupported:
@@ -39,7 +40,8 @@ def cut_epilogue(model: onnx_ir.Model, net: GraphBuilder, unsupported: Collectio
         str(value.name) for node in host for value in node.inputs if value is not None and value.const_value is None
     }
     boundary = [name for name in net.tensors if name in read - made]
-    if any(name in {value.name for value in model.graph.inputs} for name in boundary):
+    inputs = {value.name for value in model.graph.inputs}
+    if any(net.tensors[name].value in inputs for name in boundary):
         return None
     finals = [name for name in outputs if name in made]
     direct = [name for name in outputs if name not in made]

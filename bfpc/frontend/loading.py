@@ -7,14 +7,12 @@ from pathlib import Path
 import onnx
 import onnx_ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx_ir.passes import Sequential
-from onnx_ir.passes import common as passes
+from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants_ir
 
 from bfpc.errors import ModelError
 
 OLDEST_OPSET = 7
-NO_SIZE_LIMIT = 1 << 40
 EXPORT_AGAIN = "export the network again, or check it with onnx.checker.check_model"
 
 
@@ -32,23 +30,18 @@ def load_model(path: Path) -> onnx.ModelProto:
     except (OSError, onnx.checker.ValidationError, ValueError) as error:
         fix = "make the file and its external data readable, next to each other"
         raise ModelError(f"the model cannot be read: {error}", where=str(path), fix=fix) from None
-    _check(model, path)
+    if not model.graph.node:
+        raise ModelError("the model holds no network, or the file is empty", where=str(path), fix=EXPORT_AGAIN)
+    _check_opset(model, path)
     return model
 
 
-def _check(model: onnx.ModelProto, path: Path) -> None:
-    if not model.graph.node:
-        raise ModelError("the model holds no network", where=str(path), fix=EXPORT_AGAIN)
+def _check_opset(model: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), newest)
     if not OLDEST_OPSET <= opset <= newest:
         fix = f"export it with an opset from {OLDEST_OPSET} to {newest}, or convert it with onnx.version_converter"
         raise ModelError(f"the model has opset {opset}", where=str(path), fix=fix)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the model is not valid ONNX: {reason}", where=str(path), fix=EXPORT_AGAIN) from None
 
 
 def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
@@ -56,38 +49,41 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
     static = _with_static_inputs(model, path)
     try:
         inferred = onnx.shape_inference.infer_shapes(static, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(inferred)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1]
         what = f"the shapes of the model contradict each other: {reason}"
         raise ModelError(what, where=str(path), fix=EXPORT_AGAIN) from None
-    simplified = onnx_ir.serde.deserialize_model(inferred)
-    clean = Sequential(
-        passes.InlinePass(),
-        passes.RemoveInitializersFromInputsPass(),
-        passes.RemoveUnusedNodesPass(),
-    )
-    clean(simplified)
-    fold_constants_ir(
-        simplified, onnx_shape_inference=True, input_size_limit=NO_SIZE_LIMIT, output_size_limit=NO_SIZE_LIMIT
-    )
-    lift = Sequential(
-        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0), passes.RemoveUnusedNodesPass()
-    )
-    return lift(simplified).model
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the model is not valid ONNX: {reason}", where=str(path), fix=EXPORT_AGAIN) from None
+    return _fold_constants(onnx_ir.serde.deserialize_model(inferred))
+
+
+def _fold_constants(model: onnx_ir.Model) -> onnx_ir.Model:
+    before = Sequential(common.InlinePass(), common.RemoveInitializersFromInputsPass(), common.RemoveUnusedNodesPass())
+    lift = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
+    after = Sequential(lift, common.RemoveUnusedNodesPass())
+    model = before(model).model
+    fold_constants_ir(model, onnx_shape_inference=True, should_fold=lambda node: True, output_size_limit=1 << 40)
+    return after(model).model
 
 
 def _with_static_inputs(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """A copy where a symbolic batch is one image; raises ModelError for other symbolic axes, naming them."""
     static = onnx.ModelProto()
     static.CopyFrom(model)
-    del static.graph.value_info[:]  # these and the outputs' shapes may hold the symbolic batch
+    del static.graph.value_info[:]  # these and the outputs' sizes may hold the symbolic batch
     for tensor in static.graph.output:
-        tensor.type.tensor_type.ClearField("shape")
+        for dim in tensor.type.tensor_type.shape.dim:
+            dim.Clear()
     constants = {tensor.name for tensor in static.graph.initializer}
     symbolic = []
     for tensor in static.graph.input:
         if tensor.name in constants:
             continue
+        if not tensor.type.tensor_type.HasField("shape"):
+            raise ModelError(f"the input {tensor.name} has no shape", where=str(path), fix="export it with its shape")
         for axis, dim in enumerate(tensor.type.tensor_type.shape.dim):
             if dim.dim_value > 0:
                 continue
@@ -96,6 +92,6 @@ def _with_static_inputs(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             else:
                 symbolic.append(f"axis {axis} ({dim.dim_param or 'unknown'}) of {tensor.name}")
     if symbolic:
-        fix = "fix it: python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,224,224"
+        fix = "set it: python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,224,224"
         raise ModelError("the size of an input is symbolic: " + ", ".join(symbolic), where=str(path), fix=fix)
     return static

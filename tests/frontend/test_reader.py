@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from bfpc.frontend.reader import Network, read_model
 from bfpc.ir.operators import Add, Conv, Pad, Pool, Scale, Slice
@@ -113,6 +114,19 @@ def test_shape_computations_are_folded(tmp_path: Path) -> None:
     model = net.finish("shapes", [net.node("Gemm", [flat.name, net.normal(60, 7)], (1, 7))], batch="batch")
     network = read(model, tmp_path)
     assert len(network.graph.nodes) == 1
+    assert_equivalent(network, random_inputs(model))
+
+
+def test_padding_computed_as_pytorch_exports_it_is_folded(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(1, 3, 4, 5)
+    zeros = net.node(
+        "ConstantOfShape", [net.constant(np.array([4]))], (4,), value=numpy_helper.from_array(np.array([0]))
+    )
+    pads = net.node("Concat", [zeros.name, net.constant(np.array([0, 0, 1, 2]))], (8,), axis=0)
+    model = net.finish("pads", [net.node("Pad", [x.name, pads.name], (1, 3, 5, 7))])
+    network = read(model, tmp_path)
+    assert [node.op for node in network.graph.nodes] == [Pad((0, 0, 1, 2))]
     assert_equivalent(network, random_inputs(model))
 
 

@@ -1,0 +1,335 @@
+"""Every model the frontend refuses, and what it says: one error that names the node, the reason and what to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from bfpc.errors import ModelError
+from bfpc.frontend.reader import Network, read_model
+from tests.networks.onnx_writer import OnnxWriter, Tensor
+
+Build = Callable[[OnnxWriter, Tensor], Tensor]
+MAP = (1, 4, 6, 6)
+
+
+def writer(opset: int = 17) -> OnnxWriter:
+    return OnnxWriter(np.random.default_rng(0), opset)
+
+
+def relu_model() -> onnx.ModelProto:
+    net = writer()
+    x = net.input(*MAP)
+    return net.finish("relu", [net.node("Relu", [x.name], MAP)])
+
+
+def read(model: onnx.ModelProto, folder: Path) -> Network:
+    onnx.save(model, folder / "network.onnx")
+    return read_model(folder / "network.onnx")
+
+
+# -- nodes -------------------------------------------------------------------------------------------------------------
+
+
+def op(operator: str, *constants: tuple[int, ...], **attributes: object) -> Build:
+    """One node on the input, with constants of the given shapes behind it."""
+    return lambda net, x: net.node(operator, [x.name, *(net.normal(*shape) for shape in constants)], MAP, **attributes)
+
+
+def relu_and(operator: str, **attributes: object) -> Build:
+    """A node that reads the input and its Relu."""
+    return lambda net, x: net.node(operator, [x.name, net.node("Relu", [x.name], MAP).name], MAP, **attributes)
+
+
+def after(operator: str, build: Build, **attributes: object) -> Build:
+    """A node before another."""
+    return lambda net, x: build(net, net.node(operator, [x.name], MAP, **attributes))
+
+
+def integer_inputs(operator: str, *values: list[int], **attributes: object) -> Build:
+    """One node on the input, with constant integers behind it."""
+    return lambda net, x: net.node(operator, [x.name, *(net.constant(np.array(v)) for v in values)], MAP, **attributes)
+
+
+def divided_by_zero(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("Div", [x.name, net.constant(np.zeros(1, np.float32))], MAP)
+
+
+def weights_at_run_time(net: OnnxWriter, x: Tensor) -> Tensor:
+    other = net.input(1, 4, 1, 1)
+    return net.node("Conv", [x.name, net.node("Relu", [other.name], other.shape).name], MAP)
+
+
+def constant_times_map(net: OnnxWriter, x: Tensor) -> Tensor:
+    flat = net.node("Flatten", [x.name], (1, 144))
+    return net.node("MatMul", [net.normal(144, 1), flat.name], MAP)
+
+
+def used_indices(net: OnnxWriter, x: Tensor) -> Tensor:
+    pooled = net.node("MaxPool", [x.name], MAP, kernel_shape=[2, 2])
+    net.nodes[-1].output.append("indices")
+    cast = net.node("Cast", ["indices"], MAP, to=TensorProto.FLOAT)
+    return net.node("Conv", [net.node("Add", [pooled.name, cast.name], MAP).name, net.normal(1, 4, 1, 1)], MAP)
+
+
+def training_batch_norm(net: OnnxWriter, x: Tensor) -> Tensor:
+    y = op("BatchNormalization", *BATCH_NORM, training_mode=1)(net, x)
+    net.nodes[-1].output.extend(["running_mean", "running_variance"])
+    return net.node("Relu", [y.name], MAP)
+
+
+def clip_upside_down(net: OnnxWriter, x: Tensor) -> Tensor:
+    bounds = [net.constant(np.array(bound, np.float32)) for bound in (1, -1)]
+    return net.node("Clip", [x.name, *bounds], MAP)
+
+
+BATCH_NORM = ((4,), (4,), (4,), (4,))
+LAST = {"perm": [0, 2, 3, 1]}
+CASES: tuple[tuple[str, Build], ...] = (
+    ("no such operator", op("Tanh")),
+    ("splits or regroups", integer_inputs("Reshape", [1, 2, 2, 6, 6])),
+    ("axes are \\(N, H, W, C\\), not", after("Transpose", op("Conv", (4, 6, 1, 1)), **LAST)),
+    ("input 1 .* computed at run time", weights_at_run_time),
+    ("weights \\[4, 3, 1, 1\\] in 1 groups don't fit 4 channels", op("Conv", (4, 3, 1, 1))),
+    ("output is empty", op("Conv", (4, 4, 7, 7))),
+    ("auto_pad is FULL", op("Conv", (4, 4, 1, 1), auto_pad="FULL")),
+    ("transA", after("Flatten", op("Gemm", (1, 3), transA=1))),
+    ("weights have shape \\[1, 144, 3\\]", after("Flatten", op("MatMul", (1, 144, 3)))),
+    ("not \\[N, features\\]", op("MatMul", (6, 3))),
+    ("input 0 is a constant", constant_times_map),
+    ("sums 3 tensors", op("Sum", (1,), (1,))),
+    ("both operands are feature maps", relu_and("Mul")),
+    ("divides by a feature map", lambda net, x: net.node("Div", [net.normal(1), x.name], MAP)),
+    ("divides by zero", divided_by_zero),
+    ("varies within a channel", op("Add", (6,))),
+    ("would broadcast", op("Mul", (2, 1, 1, 1))),
+    ("broadcasts a feature map", after("GlobalMaxPool", lambda net, x: net.node("Add", [x.name, "input0"], MAP))),
+    (
+        "laid out differently",
+        after("Transpose", lambda n, x: n.node("Add", [x.name, "input0"], MAP), perm=[0, 1, 3, 2]),
+    ),
+    ("training mode", training_batch_norm),
+    ("bounds are 1.0 and -1.0", clip_upside_down),
+    ("indices, is used", used_indices),
+    ("dilated", op("MaxPool", kernel_shape=[2, 2], dilations=[2, 2])),
+    ("pads .* reach the size of its window", op("MaxPool", kernel_shape=[2, 2], pads=[2, 0, 0, 0])),
+    (
+        "ceil_mode and count_include_pad",
+        op("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, count_include_pad=1),
+    ),
+    ("reduces over \\[1\\]", op("ReduceMean", axes=[1])),
+    ("casts a feature map to INT32", after("Cast", op("Cast", to=TensorProto.FLOAT), to=TensorProto.INT32)),
+    (
+        "inputs are laid out differently: \\(N, C, H, W\\) and \\(N, C, W, H\\)",
+        after("Transpose", lambda n, x: n.node("Concat", [x.name, "input0"], MAP, axis=1), perm=[0, 1, 3, 2]),
+    ),
+    ("joins axis 2", relu_and("Concat", axis=2)),
+    ("pads in mode reflect", integer_inputs("Pad", [0, 0, 1, 0, 0, 0, 0, 0], mode="reflect")),
+    ("pads the batch", integer_inputs("Pad", [1, 0, 0, 0, 0, 0, 0, 0])),
+    ("steps are \\[-1\\]", integer_inputs("Slice", [5], [0], [2], [-1])),
+    ("slices axis 1 of \\(N, CHW\\)", after("Flatten", integer_inputs("Slice", [0], [9], [1], [1]))),
+)
+
+
+@pytest.mark.parametrize(("reason", "build"), CASES, ids=[reason for reason, _ in CASES])
+def test_a_node_that_does_not_map_is_refused(reason: str, build: Build, tmp_path: Path) -> None:
+    """The convolution behind it keeps it from being left to the host."""
+    net = writer()
+    build(net, net.input(*MAP))
+    last = net.nodes[-1].output[0]
+    output = net.node("GlobalMaxPool", [last], MAP)
+    graph = helper.make_graph(
+        net.nodes,
+        "refused",
+        [helper.make_tensor_value_info(x.name, TensorProto.FLOAT, x.shape) for x in net.inputs],
+        [helper.make_tensor_value_info(output.name, TensorProto.FLOAT, None)],
+        net.initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", net.opset)], ir_version=8)
+    with pytest.raises(ModelError, match=reason) as refusal:
+        read(model, tmp_path)
+    assert "node_" in str(refusal.value)
+    assert "fix:" in str(refusal.value)
+
+
+def test_one_error_lists_every_node_and_groups_those_with_one_reason(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(*MAP)
+    for operator in ("Sigmoid", "Tanh", "Sigmoid"):
+        x = net.node(operator, [x.name], MAP)
+        x = net.node("Conv", [x.name, net.normal(4, 4, 1, 1)], MAP)
+    with pytest.raises(ModelError) as refusal:
+        read(net.finish("three", [x]), tmp_path)
+    assert refusal.value.what == (
+        "3 nodes do not map onto the accelerator:\n"
+        "  Sigmoid: the accelerator has no such operator\n"
+        "    fix: use Relu, Clip, LeakyRelu or PRelu and retrain\n"
+        "    node_sigmoid0: [1,4,6,6] -> [1,4,6,6]\n"
+        "    node_sigmoid4: [1,4,6,6] -> [1,4,6,6]\n"
+        "  Tanh: the accelerator has no such operator\n"
+        "    fix: use Relu, Clip, LeakyRelu or PRelu and retrain\n"
+        "    node_tanh2: [1,4,6,6] -> [1,4,6,6]"
+    )
+    assert refusal.value.where == str(tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("name", ["oid_ssd_mobilenetv2", "waifu2x_cunet_noise3", "selfie_segmentation"])
+def test_trained_networks_beyond_the_accelerator_give_one_message(name: str, zoo: Path) -> None:
+    with pytest.raises(ModelError, match="nodes do not map onto the accelerator"):
+        read_model(zoo / f"{name}.onnx")
+
+
+def test_a_custom_operator_is_named_with_its_domain(tmp_path: Path) -> None:
+    model = relu_model()
+    model.graph.node[0].domain = "my.operators"
+    model.opset_import.append(helper.make_opsetid("my.operators", 1))
+    with pytest.raises(ModelError, match=r"my\.operators\.Relu: the accelerator has no such operator"):
+        read(model, tmp_path)
+
+
+def test_old_spatial_batch_normalization_is_refused(tmp_path: Path) -> None:
+    net = writer(opset=7)
+    x = net.input(*MAP)
+    y = op("BatchNormalization", *BATCH_NORM, spatial=0)(net, x)
+    with pytest.raises(ModelError, match="spatial = 0"):
+        read(net.finish("spatial", [y]), tmp_path)
+
+
+def test_an_old_dropout_whose_mask_is_used_is_refused(tmp_path: Path) -> None:
+    net = writer(opset=9)
+    x = net.input(*MAP)
+    kept = net.node("Dropout", [x.name], MAP)
+    net.nodes[-1].output.append("mask")
+    mask = net.node("Cast", ["mask"], MAP, to=TensorProto.FLOAT)
+    with pytest.raises(ModelError, match="mask, is used"):
+        read(net.finish("dropout", [net.node("Add", [kept.name, mask.name], MAP)]), tmp_path)
+
+
+def test_a_bias_per_image_and_a_slice_of_the_batch_are_refused(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(2, 6)
+    y = net.node("Gemm", [x.name, net.normal(6, 3), net.normal(2, 3)], (2, 3))
+    z = net.with_integers("Slice", x, (1, 6), 10, {"starts": [0], "ends": [1], "axes": [0]})
+    with pytest.raises(ModelError, match="differs between the images") as refusal:
+        read(net.finish("batch", [y, net.node("Relu", [z.name], (2, 6))], batch=2), tmp_path)
+    assert "slices the batch" in str(refusal.value)
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_that_are_not_numbers_are_named(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(*MAP)
+    weight = net.constant(np.full((4, 4, 1, 1), np.nan, np.float32))
+    with pytest.raises(ModelError, match=f"the constant {weight} holds NaN or infinity"):
+        read(net.finish("nan", [net.node("Conv", [x.name, weight], MAP)]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no network"),
+        (b"an essay", "not an ONNX model"),
+        (relu_model().SerializeToString()[:-3], "not an ONNX"),
+    ],
+)
+def test_a_file_that_is_not_a_whole_model_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        read_model(tmp_path / "broken.onnx")
+
+
+def test_a_path_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        read_model(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="is a folder"):
+        read_model(tmp_path)
+
+
+def test_missing_external_data_is_refused(tmp_path: Path) -> None:
+    net = writer()
+    x = net.input(*MAP)
+    model = net.finish("external", [net.node("Conv", [x.name, net.normal(4, 4, 1, 1)], MAP)])
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.bin", size_threshold=0)
+    (tmp_path / "m.bin").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_model(tmp_path / "m.onnx")
+
+
+def with_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 6
+
+
+def with_symbolic_height(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+
+
+def with_integers(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+    model.graph.node[0].input[0] = "cast"
+    model.graph.node.insert(0, helper.make_node("Cast", ["input0"], ["cast"], to=TensorProto.FLOAT))
+
+
+def with_rank_5(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim.add().dim_value = 3
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 3
+
+
+def without_a_shape(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+
+
+def without_inputs(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(MAP, np.float32), "input0"))
+    del model.graph.input[:]
+
+
+def with_another_batch(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [2, 3]))
+
+
+def with_a_constant_output(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "zeros"))
+    model.graph.node.append(helper.make_node("Relu", ["zeros"], ["constant"]))
+    model.graph.output.append(helper.make_tensor_value_info("constant", TensorProto.FLOAT, [3]))
+
+
+def with_nothing_to_compute(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "Identity"
+
+
+def with_an_undefined_operand(model: onnx.ModelProto) -> None:
+    model.graph.node[0].input[0] = "nowhere"
+
+
+def of_the_future(model: onnx.ModelProto) -> None:
+    model.ir_version = 99
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_opset, "the model has opset 6"),
+        (with_symbolic_height, "symbolic: axis 2 \\(height\\) of input0"),
+        (with_integers, "the input is of type INT32"),
+        (with_rank_5, "the input has shape \\[1, 4, 6, 6, 3\\]"),
+        (without_a_shape, "the input input0 has no shape"),
+        (without_inputs, "the model has no input"),
+        (with_another_batch, "different batch sizes: input0 1, more 2"),
+        (with_a_constant_output, "the output constant does not depend on an input"),
+        (with_nothing_to_compute, "nothing in the model maps"),
+        (with_an_undefined_operand, "contradict each other"),
+        (of_the_future, "not valid ONNX"),
+    ],
+)
+def test_a_model_that_makes_no_network_is_refused(
+    change: Callable[[onnx.ModelProto], None], message: str, tmp_path: Path
+) -> None:
+    model = relu_model()
+    change(model)
+    with pytest.raises(ModelError, match=message):
+        read(model, tmp_path)
