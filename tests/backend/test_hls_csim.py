@@ -1,0 +1,297 @@
+"""The generated C++, compiled with g++, stores the same bits as the arithmetic contract asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bfpc.backend.architecture import Architecture
+from bfpc.backend.program import FIELDS, Program, encode_program
+from bfpc.backend.render import render
+from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PRelu, Tail, Window, window_output_size
+from bfpc.numerics.format import BfpFormat
+from tests.backend.hls_reference import (
+    Integers,
+    LayerCase,
+    Stored,
+    feature_words,
+    layer_program,
+    quantize,
+    tail,
+    to_words,
+    weight_tiles,
+)
+
+WIDEST = Architecture(
+    c_vec=16,
+    k_vec=8,
+    block=4,
+    activation_bits=13,
+    weight_bits=12,
+    accumulator_bits=48,
+    max_mantissa_bits=12,
+    feature_depth=2048,
+    accumulator_positions=1024,
+)
+NARROW = replace(WIDEST, c_vec=64, k_vec=32, block=16, activation_bits=6, weight_bits=4, accumulator_bits=32)
+LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
+
+QUICK = "-O1 -Wall -Wextra -Werror"
+CHECKED = f"{QUICK} -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Renders and compiles an accelerator once, and returns the folder with its `csim`."""
+    built: dict[tuple[object, ...], Path] = {}
+
+    def compile_once(architecture: Architecture, *, flags: str = QUICK, ap_include: str = "") -> Path:
+        key = (architecture, flags, ap_include)
+        if key not in built:
+            folder = tmp_path_factory.mktemp("hls")
+            for name, text in render(architecture, FIELDS).items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(text)
+            options = [f"CXXFLAGS={flags}", *([f"AP_INCLUDE={ap_include}"] if ap_include else [])]
+            subprocess.run(["make", "build", *options], cwd=folder, check=True, capture_output=True)
+            built[key] = folder
+        return built[key]
+
+    return compile_once
+
+
+def simulate(folder: Path, case: LayerCase, architecture: Architecture) -> subprocess.CompletedProcess[str]:
+    """Runs one layer, its expected output given."""
+    group = architecture.k_vec
+    inputs = [feature_words(tensor, group) for tensor in (case.x, case.residual) if tensor is not None]
+    expected = feature_words(quantize(tail(case), case.output, case.output_exponent_shift), group)
+    weights = to_words(field for tile in weight_tiles(case, architecture) for field in tile)
+    layer = replace(layer_program(case, architecture), output_words=expected.size)
+    input_words = sum(words.size for words in inputs)
+    program = Program((layer,), input_words + expected.size, weights.size, input_words)
+    encode_program(program).tofile(folder / "program.bin")
+    weights.tofile(folder / "weights.bin")
+    np.concatenate(inputs).tofile(folder / "input.bin")
+    expected.tofile(folder / "expected.bin")
+    files = ("program.bin", "weights.bin", "input.bin", "trace.bin", "expected.bin")
+    return subprocess.run(["./csim", *files], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def assert_same_bits(folder: Path, case: LayerCase, architecture: Architecture) -> None:
+    result = simulate(folder, case, architecture)
+    assert result.returncode == 0, f"{result.stdout}{result.stderr}{case.op}"
+    assert (folder / "trace.bin").read_bytes() == (folder / "expected.bin").read_bytes()
+
+
+def random_stored(rng: np.random.Generator, shape: tuple[int, int, int], stored: BfpFormat) -> Stored:
+    mantissas = rng.integers(stored.min_mantissa, stored.max_mantissa + 1, shape)
+    blocks = -(-shape[0] // stored.block_size)
+    return Stored(stored, mantissas, rng.integers(0, stored.exponent_range + 1, (blocks, *shape[1:])))
+
+
+def make_case(
+    op: Conv | Depthwise | Pass,
+    shape: tuple[int, int, int],
+    outputs: int,
+    formats: tuple[BfpFormat, BfpFormat, BfpFormat],
+    *,
+    residual: BfpFormat | None = None,
+    bias_bits: int = 12,
+    tile: tuple[int, int] = (1, 1),
+    window_top: int = 0,
+    seed: int = 0,
+) -> LayerCase:
+    """A layer of random integers with `formats` of input, weights and output.
+
+    `window_top` is how many octaves the largest output value exceeds the output's window.
+    """
+    rng = np.random.default_rng(seed)
+    x, weight, output = formats
+    weights, offsets = _random_weights(rng, op, shape[0], outputs, weight)
+    bias = rng.integers(-(1 << bias_bits) // 2, (1 << bias_bits) // 2, outputs) if bias_bits else np.zeros(outputs, int)
+    clip = (-1000, 100_000) if isinstance(op, Pass) else (0, 2**62)
+    slope = rng.integers(-300, 300, outputs)
+    source = random_stored(rng, shape, x)
+    case = LayerCase(op, source, output, weight, weights, offsets, bias, bias_bits, slope, clip=clip, tile=tile)
+    if residual is not None:
+        array = replace(case, op=replace(op, tail=Tail()))
+        stored = random_stored(rng, tail(array).shape, residual)
+        case = replace(case, residual=stored, residual_shift=int(rng.integers(3)), accumulator_shift=2)
+    length = int(np.abs(tail(case)).max()).bit_length()
+    shift = length - output.magnitude_bits - output.exponent_range - window_top
+    return replace(case, output_exponent_shift=shift)
+
+
+def _random_weights(
+    rng: np.random.Generator, op: Conv | Depthwise | Pass, inputs: int, outputs: int, weight: BfpFormat
+) -> tuple[Integers, Integers]:
+    blocks = -(-inputs // weight.block_size)
+    dense = isinstance(op, Conv)
+    shape = (outputs, inputs, *op.kernel) if dense else (outputs, *op.kernel)
+    offset_shape = (outputs, blocks, *op.kernel) if dense else (outputs,)
+    mantissas = rng.integers(weight.min_mantissa, weight.max_mantissa + 1, shape)
+    return mantissas, rng.integers(0, weight.exponent_range + 1, offset_shape)
+
+
+NETWORK_FORMATS = (BfpFormat(5, 16, 7, signed=False), BfpFormat(4, 16, 3), BfpFormat(5, 16, 7))
+RELU = Tail(Clip())
+POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "outputs", "tile"),
+    [
+        pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), tail=RELU), (100, 7, 9), 70, (3, 9), id="dense"),
+        pytest.param(Conv((1, 1)), (48, 2, 150), 33, (1, 64), id="tiles-of-64-columns"),
+        pytest.param(Conv((3, 3), (2, 2), (1, 1, 1, 1), tail=POOLED), (16, 19, 21), 40, (2, 6), id="pooled"),
+        pytest.param(Conv((1, 1), tail=POOLED), (8, 3, 260), 8, (1, 64), id="pooled-tiles"),
+        pytest.param(Conv((1, 1)), (1000, 1, 1), 100, (1, 1), id="fully-connected"),
+        pytest.param(Depthwise((5, 5), pads=(2, 2, 2, 2), tail=RELU), (70, 8, 8), 70, (4, 8), id="depthwise"),
+        pytest.param(Pass((2, 2)), (40, 5, 5), 40, (3, 3), id="pass"),
+    ],
+)  # fmt: skip
+def test_every_kind_of_layer_agrees_in_every_bit(
+    build: Build, op: Conv, shape: tuple[int, int, int], outputs: int, tile: tuple[int, int]
+) -> None:
+    case = make_case(op, shape, outputs, NETWORK_FORMATS, tile=tile)
+    assert_same_bits(build(NARROW), case, NARROW)
+
+
+@pytest.mark.parametrize("window_top", [-40, -1, 0, 3])
+def test_outputs_below_inside_and_above_the_window_agree(build: Build, window_top: int) -> None:
+    case = make_case(Conv((1, 1)), (32, 4, 4), 32, NETWORK_FORMATS, tile=(4, 4), window_top=window_top)
+    assert_same_bits(build(NARROW), case, NARROW)
+
+
+def test_full_scale_mantissas_fill_a_32_bit_accumulator(build: Build) -> None:
+    x, weight, output = BfpFormat(5, 16, 10, signed=False), BfpFormat(4, 16, 3), BfpFormat(5, 16, 7)
+    case = make_case(Conv((3, 3)), (64, 3, 3), 32, (x, weight, output), bias_bits=0, tile=(1, 1))
+    full = Stored(x, np.full_like(case.x.mantissas, 31), np.full_like(case.x.offsets, 10))
+    weights = np.full_like(case.weights, -8)
+    case = replace(case, x=full, weights=weights, weight_offsets=np.full_like(case.weight_offsets, 3))
+    assert np.abs(tail(case)).max() >= 2**30
+    assert_same_bits(build(NARROW), replace(case, output_exponent_shift=20), NARROW)
+
+
+def test_blocks_of_a_whole_group_agree(build: Build) -> None:
+    formats = (BfpFormat(8, 64, 7), BfpFormat(8, 64, 3), BfpFormat(12, 64, 5))
+    case = make_case(Conv((2, 2)), (130, 3, 3), 70, formats, tile=(2, 2))
+    assert_same_bits(build(LARGE_BLOCKS), case, LARGE_BLOCKS)
+
+
+@st.composite
+def formats(draw: st.DrawFn, *, signed: bool | None = None) -> BfpFormat:
+    bits = draw(st.integers(2, 12))
+    sign = draw(st.booleans()) if signed is None else signed
+    return BfpFormat(bits, draw(st.sampled_from([4, 8])), draw(st.sampled_from([0, 1, 3, 7])), sign)
+
+
+@st.composite
+def windows(draw: st.DrawFn, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], Pads]:
+    """Kernel, stride and pads that leave at least one output position, each of them inside the map."""
+    kernel = draw(st.integers(1, min(3, height))), draw(st.integers(1, min(3, width)))
+    stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    top, bottom = (draw(st.integers(0, kernel[0] - 1)) for _ in range(2))
+    left, right = (draw(st.integers(0, kernel[1] - 1)) for _ in range(2))
+    return kernel, stride, (top, left, bottom, right)
+
+
+@st.composite
+def tails(draw: st.DrawFn, height: int, width: int) -> Tail:
+    activation = draw(st.sampled_from([None, Clip(), PRelu()]))
+    kind = draw(st.sampled_from(["none", "max", "average"]))
+    if kind == "none":
+        return Tail(activation)
+    return Tail(activation, Window(kind, *draw(windows(height, width)), draw(st.booleans())))  # type: ignore[arg-type]
+
+
+def _array_size(op: Conv | Depthwise | Pass, shape: tuple[int, int, int]) -> tuple[int, int]:
+    return window_output_size(shape[1:], op.kernel, op.stride, op.pads, op.dilation)
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> LayerCase:
+    shape = draw(st.integers(1, 37)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    kernel, stride, pads = draw(windows(*shape[1:]))
+    kind = draw(st.sampled_from([Conv, Depthwise, Pass]))
+    if kind is Pass:
+        crop = draw(st.booleans()) and min(shape[1:]) > 2
+        op: Conv | Depthwise | Pass = Pass(stride, (-1, 0, 1, -1) if crop else pads)
+    else:
+        fits = 2 * (kernel[0] - 1) < shape[1] and 2 * (kernel[1] - 1) < shape[2]
+        op = kind(kernel, stride, pads, (2, 2) if fits and draw(st.booleans()) else (1, 1))
+    array = _array_size(op, shape)
+    op = replace(op, tail=draw(tails(*array)))
+    output = array if op.tail.pool is None else op.tail.pool.output_size(array)
+    outputs = draw(st.integers(1, 25)) if kind is Conv else shape[0]
+    return make_case(
+        op,
+        shape,
+        outputs,
+        (draw(formats()), draw(formats(signed=True)), draw(formats())),
+        residual=draw(st.none() | formats()),
+        bias_bits=0 if kind is Pass else draw(st.sampled_from([0, 8, 24])),
+        tile=(draw(st.integers(1, output[0])), output[1]),
+        window_top=draw(st.integers(-6, 3)),
+        seed=draw(st.integers(0, 2**32)),
+    )
+
+
+@given(case=layers())
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_random_layers_agree_in_every_bit(build: Build, case: LayerCase) -> None:
+    assert_same_bits(build(WIDEST), case, WIDEST)
+
+
+@given(case=layers())
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_random_layers_meet_no_undefined_behaviour(build: Build, case: LayerCase) -> None:
+    assert_same_bits(build(WIDEST, flags=CHECKED), case, WIDEST)
+
+
+def ap_int_headers() -> str:
+    """The folder of the arbitrary-precision headers: $BFPC_AP_INCLUDE, or those that an installed hls4ml carries."""
+    spec = importlib.util.find_spec("hls4ml")
+    carried = Path(spec.origin).parent / "templates/vivado/ap_types" if spec and spec.origin else Path()
+    folder = os.environ.get("BFPC_AP_INCLUDE", str(carried))
+    return folder if (Path(folder) / "ap_int.h").exists() else ""
+
+
+@pytest.mark.skipif(not ap_int_headers(), reason="no ap_int headers: set BFPC_AP_INCLUDE or install hls4ml")
+@given(case=layers())
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_arbitrary_precision_integers_give_the_same_bits(build: Build, case: LayerCase) -> None:
+    assert_same_bits(build(WIDEST, ap_include=ap_int_headers()), case, WIDEST)
+
+
+def test_the_first_difference_is_named(build: Build) -> None:
+    formats = (BfpFormat(6, 4, 3), BfpFormat(4, 4, 3), BfpFormat(7, 8, 3))
+    case = make_case(Conv((1, 1)), (8, 4, 5), 21, formats, tile=(4, 5))
+    folder = build(WIDEST)
+    assert_same_bits(folder, case, WIDEST)
+    right = quantize(tail(case), case.output, case.output_exponent_shift)
+    wrong = Stored(right.format, right.mantissas.copy(), right.offsets)
+    wrong.mantissas[17, 2, 3] ^= 1
+    feature_words(wrong, WIDEST.k_vec).tofile(folder / "expected.bin")
+    files = ("program.bin", "weights.bin", "input.bin", "trace.bin", "expected.bin")
+    result = subprocess.run(["./csim", *files], cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "layer 0 differs first at channel 17, row 2, column 3 (mantissa)" in result.stdout
+
+
+def test_a_tile_that_does_not_fit_is_refused(build: Build) -> None:
+    case = make_case(Conv((1, 1)), (8, 40, 40), 8, (BfpFormat(6, 4, 3),) * 3, tile=(40, 40))
+    result = simulate(build(WIDEST), case, WIDEST)
+    assert result.returncode == 2
+    assert "a tile of layer 0 does not fit" in result.stderr
