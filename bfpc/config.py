@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -26,6 +26,7 @@ from bfpc.config_faults import describe
 from bfpc.config_file import read_config
 from bfpc.numerics.format import BLOCK_SIZES, MAX_EXPONENT_RANGE, MAX_MANTISSA_BITS, MIN_MANTISSA_BITS
 
+MIN_K_VEC, MIN_C_VEC = 32, 64  # of an array on `auto`
 LANES = (4, 8, 16, 32, 64, 128, 256)
 ACCUMULATOR_WIDTHS = (32, 40, 48)
 Auto = Literal["auto"]
@@ -116,6 +117,11 @@ class Override(_Section):
             raise PydanticCustomError("no_selector", "selects no layer", {"fix": "add name:, operator: or position:"})
         return self
 
+    def selectors(self) -> str:
+        """What it selects, as one reads it in the config."""
+        given = {key: getattr(self, key) for key in ("name", "operator", "position")}
+        return ", ".join(f"{key}: {value}" for key, value in given.items() if value is not None)
+
     def matches(self, name: str, operator: str, positions: Iterable[Position]) -> bool:
         return (
             (self.name is None or fnmatchcase(name, self.name))
@@ -184,6 +190,13 @@ class ArchitectureConfig(_Section):
     dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
 
 
+class ArraySize(NamedTuple):
+    """c_vec: input channels per cycle of a processing element; k_vec: processing elements, one output channel each."""
+
+    c_vec: int
+    k_vec: int
+
+
 @dataclass(frozen=True)
 class LayerFormats:
     """What one layer stores: `activation` is the map it writes; depthwise layers use `depthwise_weight`."""
@@ -220,6 +233,17 @@ class Config(_Section):
                 context = {"path": ("architecture", key), "fix": f"give {allowed}, or auto"}
                 raise PydanticCustomError("array_size", "does not fit the formats", context)
         return self
+
+    @property
+    def array_size(self) -> ArraySize:
+        """The array's lanes and processing elements; on `auto`, enough for every block in use."""
+        c_vec, k_vec = self.architecture.c_vec, self.architecture.k_vec
+        of_maps, of_weights = _block_sizes(self)
+        if k_vec == "auto":
+            k_vec = max(MIN_K_VEC, *of_maps)
+        if c_vec == "auto":
+            c_vec = max(MIN_C_VEC, k_vec, *of_weights)
+        return ArraySize(c_vec, k_vec)
 
     @property
     def input_format(self) -> ActivationFormat:

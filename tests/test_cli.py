@@ -33,7 +33,7 @@ def run(*arguments: str | Path) -> Result:
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The build folder of a small network."""
     graph, config = small_network(), Config()
-    design = make_design(graph, size_architecture(graph, config.architecture), config, b"model")
+    design = make_design(graph, size_architecture(graph, config.architecture, config.array_size), config, b"model")
     folder = tmp_path_factory.mktemp("builds") / "build"
     write_build(design, folder)
     return folder

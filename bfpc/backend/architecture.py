@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bfpc.config import ArchitectureConfig
+from bfpc.config import ArchitectureConfig, ArraySize
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv
 from bfpc.numerics.format import BfpFormat, BfpTensor
 
 ACCUMULATOR_WIDTHS = (32, 40, 48)
-MIN_K_VEC, MIN_C_VEC = 32, 64
 
 
 @dataclass(frozen=True)
@@ -65,18 +64,18 @@ class _Use:
         return self.format.magnitude_bits + 1
 
 
-def size_architecture(graph: Graph, settings: ArchitectureConfig) -> Architecture:
-    """The accelerator of the `architecture:` settings, those on `auto` filled to fit a quantized graph.
+def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySize) -> Architecture:
+    """The accelerator of the `architecture:` settings, with an array of a given size, for a quantized graph.
 
+    `block` and `accumulator_bits` on `auto` are filled to fit.
     Raises CapacityError, naming the layer and the setting, where a layer does not fit what is set.
     """
     activations = list(_activation_uses(graph))
     weights = list(_weight_uses(graph))
     dense = [use for use in weights if use.role == "dense weights"]
-    largest = max(use.format.block_size for use in activations)
-    k_vec = _given(settings.k_vec, max(MIN_K_VEC, largest))
-    c_vec = _given(settings.c_vec, max(MIN_C_VEC, k_vec, *(use.format.block_size for use in dense)))
-    block = _given(settings.block, min(use.format.block_size for use in activations + dense))
+    smallest = min(use.format.block_size for use in activations + dense)
+    c_vec, k_vec = array
+    block = smallest if isinstance(settings.block, str) else settings.block
     _check_blocks(activations, block, k_vec, "k_vec")
     _check_blocks(dense, block, c_vec, "c_vec")
     _check_array(c_vec, k_vec, block)
@@ -93,10 +92,6 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig) -> Architectur
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )
-
-
-def _given(setting: int | str, automatic: int) -> int:
-    return automatic if isinstance(setting, str) else setting
 
 
 def _activation_uses(graph: Graph) -> Iterator[_Use]:

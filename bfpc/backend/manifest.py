@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import prod
 from typing import Any
 
 import bfpc
@@ -20,7 +19,8 @@ from bfpc.backend.trace import trace_names
 from bfpc.backend.weight_image import LayerImage
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
-from bfpc.ir.graph import Graph, Node, Port, Value
+from bfpc.ir.graph import Graph, Node, Port
+from bfpc.ir.layout import onnx_shape
 from bfpc.numerics.format import BfpFormat
 
 MANIFEST_VERSION = 1
@@ -56,7 +56,7 @@ def _port(graph: Graph, port: Port, schedule: Schedule) -> dict[str, Any]:
     layout = feature_layout(graph, port.value, schedule.architecture.k_vec)
     return {
         "name": port.name,
-        "shape": onnx_shape(port, value),
+        "shape": list(onnx_shape(port.axes, port.map_shape(value))),
         "axes": list(port.axes),
         "fold": None if port.fold is None else asdict(port.fold),
         "map": port.value,
@@ -65,12 +65,6 @@ def _port(graph: Graph, port: Port, schedule: Schedule) -> dict[str, Any]:
         "address": schedule.memory.addresses[port.value],
         "words": layout.words,
     }
-
-
-def onnx_shape(port: Port, value: Value) -> list[int]:
-    """The shape of one image's ONNX tensor."""
-    sizes = dict(zip("NCHW", (1, *port.map_shape(value)), strict=True))
-    return [prod(sizes[axis] for axis in axes) for axes in port.axes]
 
 
 def _format(format: BfpFormat) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _exact_convolution(
         if bias is not None:
             tensors.append(builder.constant(bias.astype(np.float32)))
         return builder.call("Conv", *tensors, **attributes)
-    split = split_convolution(taps, input_format.max_aligned)
+    split = split_convolution(taps, input_format.max_aligned, signed=input_format.signed)
     total = _sum_of_parts(builder, x, aligned, scale, split, input_format.exponent, attributes)
     if bias is not None:
         total = builder.call("Add", total, builder.constant(bias.reshape(-1, 1, 1)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 FLOAT32_LIMIT = 1 << 24
 FLOAT64_LIMIT = 1 << 53
 CHUNK_COST = 0.1  # of slicing, casting and adding one more part, against one whole convolution
+CHUNK_MULTIPLE = 16  # channels that fast convolutions take at once
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,20 @@ class Split:
         return self.activations.count * self.weights.count + CHUNK_COST * self.parts
 
 
-def split_convolution(weights: NDArray[np.int64], activation_bound: int, limit: int = FLOAT32_LIMIT) -> Split:
+def split_convolution(
+    weights: NDArray[np.int64], activation_bound: int, *, signed: bool, limit: int = FLOAT32_LIMIT
+) -> Split:
     """The cheapest split whose every partial sum stays within `limit`.
 
     weights: aligned integers [output channels, input channels, taps]; activation_bound: the largest magnitude of an
-    aligned activation.
+    aligned activation; signed: whether activations can be negative.
     """
     weight_bound = int(np.abs(weights).max(initial=1))
     splits = []
     for activation_digits, weight_digits in product((1, 2, 3), (1, 2, 3)):
         activations, parts = Digits.of(activation_bound, activation_digits), Digits.of(weight_bound, weight_digits)
-        sums = np.max([np.abs(part).sum(axis=2) for part in parts.split(weights)], axis=0)
+        one_signed = not signed and activation_digits == 1
+        sums = np.stack([side for part in parts.split(weights) for side in _sums(part, one_signed=one_signed)])
         chunks = _chunks(sums, limit // activations.bound)
         if chunks:
             splits.append(Split(activations, parts, chunks))
@@ -82,19 +86,26 @@ def split_convolution(weights: NDArray[np.int64], activation_bound: int, limit: 
     return min(splits, key=lambda split: split.cost)
 
 
-def _chunks(sums: NDArray[np.int64], budget: int) -> tuple[slice, ...]:
-    """Equal runs of input channels, as few as keep every output's sum within the budget; none where that can't be.
+def _sums(weights: NDArray[np.int64], *, one_signed: bool) -> list[NDArray[np.int64]]:
+    """What bounds a sum over taps [output channels, input channels]: products of one sign each, or all magnitudes."""
+    sides = [np.maximum(weights, 0), np.maximum(-weights, 0)] if one_signed else [np.abs(weights)]
+    return [side.sum(axis=2) for side in sides]
 
-    sums: magnitudes of the weights [output channels, input channels].
+
+def _chunks(sums: NDArray[np.int64], budget: int) -> tuple[slice, ...]:
+    """Equal runs of input channels, as few as keep every sum within the budget; none where that can't be.
+
+    sums: magnitudes of the weights [bounds, output channels, input channels].
     """
-    channels = sums.shape[1]
+    channels = sums.shape[2]
     if int(sums.max(initial=0)) > budget:
         return ()
-    running = np.concatenate([np.zeros((len(sums), 1), np.int64), sums.cumsum(axis=1)], axis=1)
-    count = max(1, -(-int(running[:, -1].max()) // budget))
-    while True:
+    running = np.concatenate([np.zeros((*sums.shape[:2], 1), np.int64), sums.cumsum(axis=2)], axis=2)
+    for count in range(max(1, -(-int(running[..., -1].max()) // budget)), channels + 1):
         length = -(-channels // count)
-        bounds = np.minimum(np.arange(0, channels + length, length), channels)
-        if int(np.diff(running[:, bounds], axis=1).max()) <= budget:
-            return tuple(slice(int(a), int(b)) for a, b in pairwise(bounds) if b > a)
-        count += 1
+        if length > CHUNK_MULTIPLE:
+            length = -(-length // CHUNK_MULTIPLE) * CHUNK_MULTIPLE
+        bounds = [*range(0, channels, length), channels]
+        if int(np.diff(running[..., bounds], axis=2).max()) <= budget:
+            return tuple(slice(start, stop) for start, stop in pairwise(bounds))
+    raise AssertionError("a single channel is within the budget")

@@ -7,7 +7,8 @@ format is quantized to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx
 
@@ -31,47 +32,64 @@ def pad_to(channels: int, block: int) -> int:
     return -(-channels // block) * block
 
 
-def lower(graph: Graph, outputs: Sequence[str]) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class Lowered:
+    """A value of the graph in the ONNX graph, and the weights of its blocks' LSBs where a layer quantizes it."""
+
+    tensor: Tensor
+    lsb: Tensor | None = None
+
+
+def lower(graph: Graph, outputs: Sequence[str], *, with_lsb: bool = False) -> onnx.ModelProto:
     """The ONNX model that computes the values `outputs` from the graph's input maps.
 
-    A value's ONNX output has its name with ":out" appended.
+    A value's ONNX output has its name with ":out" appended, the weights of its blocks' LSBs, wanted only for values
+    that a layer quantizes, with ":lsb".
     """
     builder, block = OnnxBuilder(), block_of(graph)
-    tensors = {value.name: Tensor(value.name) for value in graph.values}
+    lowered = {value.name: Lowered(Tensor(value.name)) for value in graph.values}
     for node in graph.nodes:
-        tensors[node.name] = _lower_node(builder, graph, node, tensors, block)
+        lowered[node.name] = _lower_node(builder, graph, node, lowered, block)
+    inputs, results = {}, {}
+    for value in graph.values:
+        inputs[value.name] = ("N", pad_to(value.shape[0], block), *value.shape[1:])
     for name in outputs:
-        builder.call("Identity", tensors[name], output=f"{name}:out")
-    ports: list[dict[str, tuple[int | str, ...]]] = []
-    for names, suffix in (([value.name for value in graph.values], ""), (outputs, ":out")):
-        shapes = {name: graph.value(name).shape for name in names}
-        ports.append({f"{name}{suffix}": ("N", pad_to(c, block), h, w) for name, (c, h, w) in shapes.items()})
-    return builder.model(graph.name, ports[0], ports[1])
+        channels, height, width = graph.value(name).shape
+        padded = pad_to(channels, block)
+        builder.call("Identity", lowered[name].tensor, output=f"{name}:out")
+        results[f"{name}:out"] = ("N", padded, height, width)
+        if with_lsb:
+            format, lsb = graph.value(name).format, lowered[name].lsb
+            assert format is not None
+            assert lsb is not None
+            builder.call("Identity", lsb, output=f"{name}:lsb")
+            results[f"{name}:lsb"] = ("N", padded // format.block_size, 1, height * width)
+    return builder.model(graph.name, inputs, results)
 
 
-def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, tensors: dict[str, Tensor], block: int) -> Tensor:
+def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping[str, Lowered], block: int) -> Lowered:
     if isinstance(node.op, Concat):
-        return _lower_concat(builder, graph, node, tensors, block)
+        return Lowered(_lower_concat(builder, graph, node, lowered, block))
     assert isinstance(node.op, Layer), f"{node.name} is no layer"
     shapes = {"x": graph.value(node.inputs["x"]).shape, "weight": (node.output.shape[0],)}
     channels, height, width = array_shape(node.op, shapes)
     padded = pad_to(channels, block)
-    x = tensors[node.inputs["x"]]
+    x = lowered[node.inputs["x"]].tensor
     x = lower_array(builder, graph, node, x, (pad_to(shapes["x"][0], block), padded))
-    residual = tensors[node.inputs["residual"]] if "residual" in node.inputs else None
+    residual = lowered[node.inputs["residual"]].tensor if "residual" in node.inputs else None
     x = lower_tail(builder, graph, node, x, residual, (padded, height, width))
     if node.arithmetic is None or node.output.format is None:
-        return builder.cast(x, FLOAT32)
+        return Lowered(builder.cast(x, FLOAT32))
     if node.arithmetic.output_bound > FLOAT32_LIMIT:
         x = builder.cast(x, FLOAT64)
     shape = (padded, *node.output.shape[1:])
-    return lower_quantizer(builder, x, shape, node.arithmetic.output_exponent, node.output.format)
+    return Lowered(*lower_quantizer(builder, x, shape, node.arithmetic.output_exponent, node.output.format))
 
 
-def _lower_concat(builder: OnnxBuilder, graph: Graph, node: Node, tensors: dict[str, Tensor], block: int) -> Tensor:
+def _lower_concat(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping[str, Lowered], block: int) -> Tensor:
     parts = []
     for name in node.inputs.values():
-        part, channels = tensors[name], graph.value(name).shape[0]
+        part, channels = lowered[name].tensor, graph.value(name).shape[0]
         if channels % block:
             bounds = (builder.integers(0), builder.integers(channels), builder.integers(1))
             part = builder.call("Slice", part, *bounds)

@@ -15,10 +15,11 @@ SIGNIFICAND_BITS = {4: 24, 8: 53}  # by the bytes of an element
 
 def lower_quantizer(
     builder: OnnxBuilder, x: Tensor, shape: tuple[int, int, int], exponent: int, format: BfpFormat
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Quantizes x [batch, channels, height, width], multiples of `2**exponent`, to real float32 values of `format`.
 
-    shape: (channels, height, width) with whole blocks of channels.
+    shape: (channels, height, width) with whole blocks of channels. The second result is the weight of each block's
+    LSB, float32 [batch, blocks, 1, height * width].
     """
     channels, height, width = shape
     blocked = builder.integers(0, channels // format.block_size, format.block_size, height * width)
@@ -32,7 +33,7 @@ def lower_quantizer(
         # Only a block above the window's top can fall below the smallest mantissa.
         lowest = format.min_mantissa * 2.0 ** (format.exponent + format.exponent_range)
         x = builder.call("Max", x, builder.number(lowest, x))
-    return builder.call("Reshape", x, builder.integers(0, channels, height, width))
+    return builder.call("Reshape", x, builder.integers(0, channels, height, width)), lsb
 
 
 def _precision(x: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Runs a graph, with formats or without, on batches of inputs."""
+"""Runs a graph, with formats or without, on batches of input maps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bfpc.emulator.lowering import block_of, lower, pad_to
 from bfpc.ir.graph import Graph
 from bfpc.ir.layout import from_onnx
+from bfpc.numerics.format import BfpTensor
 from bfpc.numerics.quantize import dequantize, quantize
 
 Maps = NDArray[np.float32]
@@ -19,35 +20,68 @@ Maps = NDArray[np.float32]
 class Emulator:
     """A graph made ready to run: bit-exact where it is quantized, float32 where it isn't."""
 
-    def __init__(self, graph: Graph, outputs: Sequence[str]) -> None:
-        """outputs: the names of the values wanted."""
+    def __init__(self, graph: Graph, outputs: Sequence[str], *, stored: bool = False) -> None:
+        """outputs: the names of the values wanted; stored: whether `run_stored` will be called for them."""
         self._graph, self._outputs = graph, tuple(outputs)
         self._block = block_of(graph)
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        model = lower(graph, self._outputs).SerializeToString()
+        model = lower(graph, self._outputs, with_lsb=stored).SerializeToString()
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(self, maps: Mapping[str, Maps]) -> dict[str, Maps]:
-        """The outputs' real values [batch, channels, height, width], from the input maps (see `input_maps`)."""
+        """The outputs' real values [batch, channels, height, width], from the network's input maps."""
+        return dict(zip(self._outputs, self._run(maps, "out"), strict=True))
+
+    def run_stored(self, maps: Mapping[str, Maps]) -> dict[str, BfpTensor]:
+        """The outputs as the layers store them: mantissas [batch, channels, ...] and offsets [batch, blocks, ...].
+
+        Real values alone don't tell them: -2**k is -1 times 2**k and -2 times 2**(k - 1).
+        """
+        lsbs = zip(self._run(maps, "out"), self._run(maps, "lsb"), strict=True)
+        return {name: self._stored(name, values, lsb) for name, (values, lsb) in zip(self._outputs, lsbs, strict=True)}
+
+    def _stored(self, name: str, values: Maps, lsb: Maps) -> BfpTensor:
+        value = self._graph.value(name)
+        assert value.format is not None
+        channels, height, width = value.shape
+        blocks = -(-channels // value.format.block_size)
+        scale = lsb[:, :blocks].reshape(len(values), blocks, height, width)
+        offsets = np.frexp(scale)[1] - 1 - value.format.exponent
+        mantissas = values / np.repeat(scale, value.format.block_size, axis=1)[:, :channels]
+        return BfpTensor(value.format, mantissas.astype(np.int16), offsets.astype(np.uint8))
+
+    def _run(self, maps: Mapping[str, Maps], suffix: str) -> list[Maps]:
         feeds = {value.name: self._padded(maps[value.name]) for value in self._graph.values}
-        results = self._session.run([f"{name}:out" for name in self._outputs], feeds)
-        return {
-            name: result[:, : self._graph.value(name).shape[0]]
-            for name, result in zip(self._outputs, results, strict=True)
-        }
+        results = self._session.run([f"{name}:{suffix}" for name in self._outputs], feeds)
+        channels = (self._graph.value(name).shape[0] for name in self._outputs)
+        return [result[:, :count] for result, count in zip(results, channels, strict=True)]
 
     def _padded(self, maps: Maps) -> Maps:
         missing = pad_to(maps.shape[1], self._block) - maps.shape[1]
         return np.pad(maps, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else maps
 
 
-def input_maps(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> dict[str, Maps]:
-    """ONNX input tensors, by ONNX name, as the maps the host writes: laid out, folded, quantized."""
+def folded_inputs(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> dict[str, Maps]:
+    """ONNX input tensors, by ONNX name, as float32 input maps: laid out and folded."""
     maps = {}
     for port in graph.inputs:
         value = graph.value(port.value)
         plain = np.ascontiguousarray(from_onnx(tensors[port.name], port.axes, port.map_shape(value)), np.float32)
-        folded = plain if port.fold is None else port.fold.apply(plain, value.shape[1:])
-        maps[port.value] = folded if value.format is None else dequantize(*quantize(folded, value.format), value.format)
+        maps[port.value] = plain if port.fold is None else port.fold.apply(plain, value.shape[1:])
     return maps
+
+
+def stored_inputs(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> dict[str, BfpTensor]:
+    """The input maps as the host writes them for the accelerator, quantized; mantissas [batch, channels, ...]."""
+    stored = {}
+    for name, maps in folded_inputs(graph, tensors).items():
+        format = graph.value(name).format
+        assert format is not None
+        stored[name] = BfpTensor(format, *quantize(maps, format))
+    return stored
+
+
+def real_values(stored: Mapping[str, BfpTensor]) -> dict[str, Maps]:
+    """Stored maps as the real values that the emulator takes."""
+    return {name: dequantize(maps.mantissas, maps.offsets, maps.format) for name, maps in stored.items()}

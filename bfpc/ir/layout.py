@@ -9,6 +9,7 @@ belongs to none of the map's. Transposes and reshapes thereby cost nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,12 @@ class Fold:
         windows = np.lib.stride_tricks.sliding_window_view(canvas, self.kernel, axis=(2, 3))
         windows = windows[:, :, :: self.stride[0], :: self.stride[1]]  # [batch, C, height, width, dy, dx]
         return windows.transpose(0, 4, 5, 1, 2, 3).reshape(len(maps), -1, *size)
+
+
+def onnx_shape(axes: Axes, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """The shape of the ONNX tensor of one image, whose map is `shape` = (channels, height, width)."""
+    sizes = dict(zip("NCHW", (1, *shape), strict=True))
+    return tuple(prod(sizes[axis] for axis in group) for group in axes)
 
 
 def to_onnx(maps: NDArray[np.floating], axes: Axes) -> NDArray[np.floating]:

@@ -91,7 +91,7 @@ def dequantize(mantissas: NDArray[np.integer], offsets: NDArray[np.integer], for
 def quantize_weights(weight: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Dense weights [output channels, input channels, kernel height, kernel width], blocks along input channels.
 
-    The same as `quantize`, for many maps of few positions. Offsets are [output channels, blocks, kernel height, kernel width].
+    The same as `quantize`, for many maps of few positions. Offsets are [output channels, blocks, kernel height, width].
     """
     outputs, inputs, height, width = weight.shape
     blocks = -(-inputs // format.block_size)

@@ -37,11 +37,25 @@ def assign_formats(graph: Graph, config: Config, largest: Mapping[str, float]) -
 
 def layer_formats(graph: Graph, config: Config, node: Node) -> LayerFormats:
     """What the config says of one layer, or of a concatenation's output."""
-    layers = [layer.name for layer in graph.layers]
-    ends: dict[Position, str] = {"first": layers[0], "last": layers[-1]} if layers else {}
-    positions = [position for position, name in ends.items() if name == node.name]
-    operator = type(node.op).__name__
-    return config.layer_formats(node.name, operator, positions, is_output=node.name in graph.output_names)
+    is_output = node.name in graph.output_names
+    return config.layer_formats(node.name, type(node.op).__name__, _positions(graph, node), is_output=is_output)
+
+
+def _positions(graph: Graph, node: Node) -> list[Position]:
+    """Whether a node is the first or last that has weights."""
+    weighted = [layer.name for layer in graph.layers if "weight" in layer.inputs]
+    ends: dict[Position, str] = {"first": weighted[0], "last": weighted[-1]} if weighted else {}
+    return [position for position, name in ends.items() if name == node.name]
+
+
+def unused_overrides(graph: Graph, config: Config) -> tuple[str, ...]:
+    """A warning for each override that no layer matches."""
+    nodes = [(node.name, type(node.op).__name__, _positions(graph, node)) for node in graph.nodes]
+    return tuple(
+        f"no layer matches the override {override.selectors()}"
+        for override in config.overrides
+        if not any(override.matches(*node) for node in nodes)
+    )
 
 
 def _format(chosen: ActivationFormat, non_negative: bool, largest: float) -> BfpFormat:

@@ -18,10 +18,15 @@ from bfpc.ir.graph import Constant, Graph, Node, Port
 from bfpc.ir.operators import Concat, Conv, Depthwise
 from bfpc.passes.calibrate import Maps, Prepare, split_tail
 from bfpc.passes.prove_accumulators import prove_accumulators
+from bfpc.progress import Progress
 
 
 def correct_bias(
-    graph: Graph, means: Mapping[str, NDArray[np.float64]], maps: Mapping[str, Maps], prepare: Prepare
+    graph: Graph,
+    means: Mapping[str, NDArray[np.float64]],
+    maps: Mapping[str, Maps],
+    prepare: Prepare,
+    progress: Progress,
 ) -> Graph:
     """Takes a graph with formats and quantized weights, and real biases.
 
@@ -30,7 +35,7 @@ def correct_bias(
     """
     constants: dict[str, Constant] = dict(graph.constants)
     alive, readers, nodes = dict(maps), graph.consumers(), []
-    for node in graph.nodes:
+    for node in progress(graph.nodes, "correcting biases"):
         if isinstance(node.op, Conv | Depthwise):
             sums, _ = split_tail(graph, node)
             quantized = _run(graph, sums, constants, alive, prepare)

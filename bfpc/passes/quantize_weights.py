@@ -10,8 +10,8 @@ import numpy as np
 from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Depthwise
-from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics import quantize
+from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.passes.assign_formats import layer_formats, top_of
 
 

@@ -1,0 +1,158 @@
+"""From an ONNX file to a build folder: the stages of the compiler, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bfpc.backend.architecture import size_architecture
+from bfpc.backend.build_folder import check_replaceable, write_build
+from bfpc.backend.design import Design, Vectors, make_design
+from bfpc.backend.trace import input_names, pack_maps, trace_names
+from bfpc.config import Config
+from bfpc.data import InputData, InputSpec, load_inputs
+from bfpc.emulator.session import Emulator, Maps, folded_inputs, real_values, stored_inputs
+from bfpc.errors import BuildError
+from bfpc.frontend.reader import read_model
+from bfpc.ir.graph import Graph
+from bfpc.ir.layout import onnx_shape
+from bfpc.ir.text import print_graph
+from bfpc.numerics.format import BfpTensor
+from bfpc.passes.assign_formats import assign_formats, unused_overrides
+from bfpc.passes.calibrate import Runner, Statistics, calibrate
+from bfpc.passes.correct_bias import correct_bias
+from bfpc.passes.fold import fold_pad, fold_scale
+from bfpc.passes.fold_input import fold_input
+from bfpc.passes.fuse_tails import fuse_tails, pool_fits
+from bfpc.passes.lower_layers import absorb_pass, lower_layers
+from bfpc.passes.place_concats import place_concats
+from bfpc.passes.prove_accumulators import prove_accumulators
+from bfpc.passes.quantize_weights import quantize_weights
+from bfpc.progress import Progress, silent
+
+Pass = Callable[[Graph], Graph]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compilation made: the design that was written, and what the user should know about it."""
+
+    design: Design
+    warnings: tuple[str, ...]
+
+
+def compile_model(
+    model: Path,
+    config: Config,
+    output: Path,
+    calibration: Path | None = None,
+    dump_ir: Path | None = None,
+    progress: Progress = silent,
+) -> Compiled:
+    """Compiles an ONNX file into the folder `output`.
+
+    calibration: a folder of pictures, a .npy or .npz; synthetic data if None. dump_ir: a folder for the printed graph
+    after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
+    """
+    check_replaceable(output)
+    network = read_model(model)
+    dump = Dump(dump_ir)
+    graph = run_passes(network.graph, float_passes(config), dump)
+    data = load_inputs(calibration, input_specs(graph), config.preprocessing, config.calibration.images)
+    statistics = calibrate(graph, progress(list(_images(graph, data)), "calibrating"), prepare)
+    graph = run_passes(graph, quantizing_passes(config, statistics, data, progress), dump)
+    architecture = size_architecture(graph, config.architecture, config.array_size)
+    epilogue = None if network.epilogue is None else network.epilogue.SerializeToString(deterministic=True)
+    onnx = network.model.SerializeToString(deterministic=True)
+    design = make_design(graph, architecture, config, onnx, epilogue)
+    write_build(design, output, make_vectors(graph, architecture.k_vec, data))
+    return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))
+
+
+def float_passes(config: Config) -> dict[str, Pass]:
+    """The passes on the float network, by name, in the order they run."""
+    array = config.array_size
+    return {
+        "fold-pad": fold_pad,
+        "fold-scale": fold_scale,
+        "fold-input": partial(fold_input, lanes=array.c_vec),
+        "lower-layers": lower_layers,
+        "absorb-pass": absorb_pass,
+        "fuse-tails": lambda graph: fuse_tails(graph, partial(pool_fits, graph, config)),
+        "place-concats": partial(place_concats, group=array.k_vec),
+    }
+
+
+def quantizing_passes(config: Config, statistics: Statistics, data: InputData, progress: Progress) -> dict[str, Pass]:
+    """The passes from the calibrated float network to the quantized one, by name, in the order they run."""
+
+    def correct(graph: Graph) -> Graph:
+        return correct_bias(graph, statistics.means, real_values(stored_inputs(graph, data.arrays)), prepare, progress)
+
+    return {
+        "assign-formats": partial(assign_formats, config=config, largest=statistics.largest),
+        "quantize-weights": partial(quantize_weights, config=config),
+        **({"correct-bias": correct} if config.passes.bias_correction else {}),
+        "prove-accumulators": prove_accumulators,
+    }
+
+
+class Dump:
+    """Writes the printed graph after every pass to a folder, numbered; None writes nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder, self._count = folder, 0
+
+    def __call__(self, name: str, graph: Graph) -> None:
+        if self._folder is None:
+            return
+        self._count += 1
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / f"{self._count:02}-{name}.ir").write_text(print_graph(graph))
+        except OSError as error:
+            fix = "give another folder with --dump-ir"
+            raise BuildError(f"cannot write the graph: {error}", where=str(self._folder), fix=fix) from error
+
+
+def run_passes(graph: Graph, passes: Mapping[str, Pass], dump: Dump) -> Graph:
+    """The graph after all passes; each leaves a well-formed one."""
+    for name, transform in passes.items():
+        graph = transform(graph).check()
+        dump(name, graph)
+    return graph
+
+
+def prepare(graph: Graph, names: list[str]) -> Runner:
+    """Makes a graph ready to run for the passes that need to."""
+    return Emulator(graph, names).run
+
+
+def input_specs(graph: Graph) -> list[InputSpec]:
+    """The network's inputs as data must fit them."""
+    shapes = {port.name: onnx_shape(port.axes, port.map_shape(graph.value(port.value))) for port in graph.inputs}
+    return [InputSpec(port.name, shapes[port.name], port.axes, np.dtype(np.float32)) for port in graph.inputs]
+
+
+def _images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:
+    """The input maps of one image after the other."""
+    maps = folded_inputs(graph, data.arrays)
+    return [{name: batch[image : image + 1] for name, batch in maps.items()} for image in range(len(data))]
+
+
+def make_vectors(graph: Graph, group: int, data: InputData) -> Vectors:
+    """The first image for the C simulation, with what every layer must store."""
+    inputs = stored_inputs(graph, {name: array[:1] for name, array in data.arrays.items()})
+    names = trace_names(graph)
+    outputs = Emulator(graph, names, stored=True).run_stored(real_values(inputs))
+    return Vectors(
+        pack_maps(input_names(graph), first_image(inputs), group), pack_maps(names, first_image(outputs), group)
+    )
+
+
+def first_image(stored: Mapping[str, BfpTensor]) -> dict[str, BfpTensor]:
+    return {name: BfpTensor(maps.format, maps.mantissas[0], maps.offsets[0]) for name, maps in stored.items()}
