@@ -14,7 +14,7 @@ def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     x = require_channels_first(net.feature(node))
     weight = weights(node, 1)
     groups = node.attributes.get_int("group", 1) or 1
-    if weight.shape[1] * groups != x.map_shape[0] or weight.shape[0] % groups:
+    if weight.ndim != 4 or weight.shape[1] * groups != x.map_shape[0] or weight.shape[0] % groups:
         reason = f"its weights {list(weight.shape)} in {groups} groups don't fit {x.map_shape[0]} channels"
         raise Unsupported(reason, "export the network again")
     kernel = (weight.shape[2], weight.shape[3])

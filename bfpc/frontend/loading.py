@@ -23,7 +23,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     if path.is_dir():
         raise ModelError("the model is a folder", where=str(path), fix="name the .onnx file in it")
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, format="protobuf")
     except DecodeError:
         fix = "the file is truncated or of another kind: copy or export it again"
         raise ModelError("the file is not an ONNX model", where=str(path), fix=fix) from None
@@ -48,7 +48,7 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
     """The model with static shapes, without constant nodes, functions and dead nodes. Tensors keep their names."""
     static = _with_static_inputs(model, path)
     try:
-        inferred = onnx.shape_inference.infer_shapes(static, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(static, check_type=True, strict_mode=True)
         onnx.checker.check_model(inferred)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1]

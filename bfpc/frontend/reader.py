@@ -107,10 +107,12 @@ def _show_shape(value: onnx_ir.Value) -> str:
 
 
 def _graph(name: str, inputs: Sequence[Tensor], net: GraphBuilder, outputs: Sequence[str], path: Path) -> Graph:
+    fix = "remove this output from the model"
     for output in outputs:
         if output not in net.tensors:
-            fix = "remove this output from the model"
             raise ModelError(f"the output {output} does not depend on an input", where=str(path), fix=fix)
+        if net.tensors[output].value in {tensor.value for tensor in inputs}:
+            raise ModelError(f"the output {output} is an input of the model", where=str(path), fix=fix)
     graph = Graph(
         name=name,
         values=tuple(Value(tensor.value, tensor.map_shape) for tensor in inputs),
@@ -118,10 +120,8 @@ def _graph(name: str, inputs: Sequence[Tensor], net: GraphBuilder, outputs: Sequ
         constants=net.constants,
         inputs=tuple(Port(tensor.value, tensor.value, tensor.axes) for tensor in inputs),
         outputs=tuple(Port(output, net.tensors[output].value, net.tensors[output].axes) for output in outputs),
-    ).pruned()
-    if not graph.nodes:
-        raise ModelError("nothing in the model maps onto the accelerator", where=str(path), fix="check its outputs")
-    return graph.check()
+    )
+    return graph.pruned().check()
 
 
 def _warnings(cut: Cut, offences: Collection[Offence]) -> tuple[str, ...]:

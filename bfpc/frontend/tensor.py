@@ -103,7 +103,7 @@ def per_channel(tensor: Tensor, constant: NDArray[np.float32]) -> NDArray[np.flo
         ) from None
     maps = from_onnx(everywhere, tensor.axes, tensor.map_shape)
     channels = np.ascontiguousarray(maps[0, :, 0, 0])
-    if not np.array_equal(maps, np.broadcast_to(channels[None, :, None, None], maps.shape)):
+    if not np.array_equal(maps, np.broadcast_to(channels[None, :, None, None], maps.shape), equal_nan=True):
         raise Unsupported("its constant varies within a channel", "use a scalar or one number per channel")
     return channels.astype(np.float32)
 
