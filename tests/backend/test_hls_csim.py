@@ -168,6 +168,28 @@ def test_every_kind_of_layer_agrees_in_every_bit(
     assert_same_bits(build(NARROW), case, NARROW)
 
 
+@pytest.mark.parametrize("kind", ["max", "average"])
+@pytest.mark.parametrize("count_padding", [False, True])
+def test_windows_that_reach_into_uneven_padding_agree(build: Build, kind: str, count_padding: bool) -> None:
+    pool = Window(kind, (3, 4), (2, 2), (1, 2, 2, 0), count_padding)  # type: ignore[arg-type]
+    case = make_case(Conv((1, 1), tail=Tail(None, pool)), (20, 7, 9), 33, NETWORK_FORMATS, tile=(2, 4))
+    assert_same_bits(build(NARROW), case, NARROW)
+
+
+def test_the_reciprocal_of_an_average_is_rounded(build: Build) -> None:
+    pool = Window("average", (2, 3))
+    formats = (BfpFormat(12, 4, 0), BfpFormat(12, 4, 0), BfpFormat(12, 4, 0))
+    case = make_case(Conv((1, 1), tail=Tail(None, pool)), (16, 9, 9), 25, formats, tile=(8, 7))
+    assert_same_bits(build(WIDEST), case, WIDEST)
+
+
+def test_small_integers_are_shifted_left_into_wide_mantissas(build: Build) -> None:
+    formats = (BfpFormat(2, 4, 1), BfpFormat(2, 4, 0), BfpFormat(12, 8, 0))
+    case = make_case(Pass(), (16, 3, 3), 16, formats, bias_bits=0, tile=(3, 3))
+    assert case.output_exponent_shift < -8
+    assert_same_bits(build(WIDEST), case, WIDEST)
+
+
 @pytest.mark.parametrize("window_top", [-40, -1, 0, 3])
 def test_outputs_below_inside_and_above_the_window_agree(build: Build, window_top: int) -> None:
     case = make_case(Conv((1, 1)), (32, 4, 4), 32, NETWORK_FORMATS, tile=(4, 4), window_top=window_top)
