@@ -14,22 +14,28 @@ def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     x = require_channels_first(net.feature(node))
     weight = weights(node, 1)
     groups = node.attributes.get_int("group", 1) or 1
-    if weight.ndim != 4 or weight.shape[1] * groups != x.map_shape[0] or weight.shape[0] % groups:
-        reason = f"its weights {list(weight.shape)} in {groups} groups don't fit {x.map_shape[0]} channels"
-        raise Unsupported(reason, "export the network again")
+    _check_weights(node, weight.shape, groups, x.map_shape[0])
     kernel = (weight.shape[2], weight.shape[3])
     stride, dilation = pair(node, "strides"), pair(node, "dilations")
-    op = Conv(
-        kernel=kernel,
-        stride=stride,
-        pads=resolve_pads(node, x, kernel, stride, dilation),
-        dilation=dilation,
-        groups=groups,
-    )
+    op = Conv(kernel, stride, resolve_pads(node, x, kernel, stride, dilation), dilation, groups)
     inputs = {"x": x.value, "weight": net.keep(node, 1, weight)}
     if has_input(node, 2):
-        inputs["bias"] = net.keep(node, 2, weights(node, 2))
+        bias = weights(node, 2)
+        if bias.shape != weight.shape[:1]:
+            raise Unsupported(
+                f"its bias {list(bias.shape)} doesn't fit {len(weight)} outputs", "export the network again"
+            )
+        inputs["bias"] = net.keep(node, 2, bias)
     return net.emit(node, op, inputs)
+
+
+def _check_weights(node: onnx_ir.Node, shape: tuple[int, ...], groups: int, channels: int) -> None:
+    """ONNX's shape inference doesn't look at a convolution's channels."""
+    if len(shape) != 4 or shape[1] * groups != channels or shape[0] % groups:
+        reason = f"its weights {list(shape)} in {groups} groups don't fit {channels} channels"
+        raise Unsupported(reason, "export the network again")
+    if pair(node, "kernel_shape", (shape[2], shape[3])) != shape[2:]:
+        raise Unsupported(f"its weights {list(shape)} don't fit its kernel_shape", "export the network again")
 
 
 def resolve_pads(node: onnx_ir.Node, x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:

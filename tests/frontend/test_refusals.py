@@ -81,6 +81,13 @@ def training_batch_norm(net: OnnxWriter, x: Tensor) -> Tensor:
     return net.node("Relu", [y.name], MAP)
 
 
+def bias_that_does_not_fit(net: OnnxWriter, x: Tensor) -> Tensor:
+    pooled = net.node("GlobalMaxPool", [x.name], (1, 4, 1, 1))
+    flat = net.node("Flatten", [pooled.name], (1, 4))
+    product = net.node("Gemm", [flat.name, net.normal(4, 5), net.normal(5, 1)], (1, 5))
+    return net.with_integers("Unsqueeze", product, (1, 5, 1, 1), 13, {"axes": [2, 3]})
+
+
 def clip_upside_down(net: OnnxWriter, x: Tensor) -> Tensor:
     bounds = [net.constant(np.array(bound, np.float32)) for bound in (1, -1)]
     return net.node("Clip", [x.name, *bounds], MAP)
@@ -94,6 +101,9 @@ CASES: tuple[tuple[str, Build], ...] = (
     ("axes are \\(N, H, W, C\\), not", after("Transpose", op("Conv", (4, 6, 1, 1)), **LAST)),
     ("input 1 .* computed at run time", weights_at_run_time),
     ("weights \\[4, 3, 1, 1\\] in 1 groups don't fit 4 channels", op("Conv", (4, 3, 1, 1))),
+    ("bias \\[3\\] doesn't fit 4 outputs", op("Conv", (4, 4, 1, 1), (3,))),
+    ("don't fit its kernel_shape", op("Conv", (4, 4, 1, 1), kernel_shape=[1, 2])),
+    ("bias doesn't fit 5 outputs", bias_that_does_not_fit),
     ("output is empty", op("Conv", (4, 4, 7, 7))),
     ("auto_pad is FULL", op("Conv", (4, 4, 1, 1), auto_pad="FULL")),
     ("transA", after("Flatten", op("Gemm", (1, 3), transA=1))),
