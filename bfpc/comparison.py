@@ -48,18 +48,56 @@ class Verification:
         return json.dumps({"passed": self.passed, **asdict(self)}, indent=2, allow_nan=False)
 
 
-def compare(name: str, expected: NDArray[Any], found: NDArray[Any]) -> Comparison:
-    """Compares two arrays [images, ...] of one shape. Images of one axis with several elements are class scores."""
+@dataclass(frozen=True)
+class Measure:
+    """Sums over images, from which a comparison follows; measures of parts of the images add up.
+
+    agreeing: images with the same largest element; None where an image holds no class scores.
+    """
+
+    signal: float
+    quantized: float
+    noise: float
+    product: float
+    max_abs_error: float
+    images: int
+    agreeing: int | None
+
+    def __add__(self, other: Measure) -> Measure:
+        agreeing = None if self.agreeing is None or other.agreeing is None else self.agreeing + other.agreeing
+        return Measure(
+            self.signal + other.signal,
+            self.quantized + other.quantized,
+            self.noise + other.noise,
+            self.product + other.product,
+            max(self.max_abs_error, other.max_abs_error),
+            self.images + other.images,
+            agreeing,
+        )
+
+    def comparison(self, name: str) -> Comparison:
+        norms = math.sqrt(self.signal) * math.sqrt(self.quantized)
+        return Comparison(
+            name=name,
+            sqnr_db=sqnr_db(self.signal, self.noise),
+            cosine=self.product / norms if norms else float(not self.noise),
+            max_abs_error=self.max_abs_error,
+            top1_agreement=None if self.agreeing is None else self.agreeing / self.images,
+        )
+
+
+def measure(expected: NDArray[Any], found: NDArray[Any]) -> Measure:
+    """Measures two arrays [images, ...] of one shape. Images of one axis with several elements are class scores."""
     reference, quantized = expected.astype(np.float64), found.astype(np.float64)
     error = quantized - reference
-    norms = float(np.linalg.norm(reference) * np.linalg.norm(quantized))
-    product = float(np.vdot(reference, quantized))
-    return Comparison(
-        name=name,
-        sqnr_db=sqnr_db(float(np.vdot(reference, reference)), float(np.vdot(error, error))),
-        cosine=product / norms if norms else float(not error.any()),
+    return Measure(
+        signal=float(np.vdot(reference, reference)),
+        quantized=float(np.vdot(quantized, quantized)),
+        noise=float(np.vdot(error, error)),
+        product=float(np.vdot(reference, quantized)),
         max_abs_error=float(np.abs(error).max(initial=0.0)),
-        top1_agreement=_top1_agreement(reference, quantized),
+        images=len(reference),
+        agreeing=_agreeing(reference, quantized),
     )
 
 
@@ -70,9 +108,9 @@ def sqnr_db(signal: float, noise: float) -> float:
     return max(-MAX_DB, min(MAX_DB, 10 * math.log10(signal / noise))) if signal else -MAX_DB
 
 
-def _top1_agreement(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float | None:
+def _agreeing(expected: NDArray[np.float64], found: NDArray[np.float64]) -> int | None:
     scores = [size for size in expected.shape[1:] if size > 1]
     if len(scores) != 1 or len(expected) == 0:
         return None
     best = [array.reshape(len(array), -1).argmax(axis=1) for array in (expected, found)]
-    return float((best[0] == best[1]).mean())
+    return int((best[0] == best[1]).sum())

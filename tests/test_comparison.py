@@ -6,10 +6,15 @@ import json
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from bfpc.comparison import MAX_DB, Verification, compare
+from bfpc.comparison import MAX_DB, Comparison, Verification, measure
 
 RANDOM = np.random.default_rng(0)
+
+
+def compare(name: str, expected: NDArray[np.float64], found: NDArray[np.float64]) -> Comparison:
+    return measure(expected, found).comparison(name)
 
 
 def test_noise_of_a_known_power() -> None:
@@ -36,6 +41,15 @@ def test_top1_agreement_counts_images_of_a_classifier() -> None:
     assert compare("x", expected, found).top1_agreement == 0.75
     assert compare("x", expected.reshape(4, 4, 1, 1), found.reshape(4, 4, 1, 1)).top1_agreement == 0.75
     assert compare("x", np.ones((4, 1)), np.ones((4, 1))).top1_agreement is None
+
+
+def test_measures_of_single_images_add_up_to_that_of_all() -> None:
+    expected, found = RANDOM.standard_normal((2, 6, 10))
+    whole = measure(expected, found).comparison("x")
+    parts = [measure(expected[i : i + 1], found[i : i + 1]) for i in range(6)]
+    summed = sum(parts[1:], parts[0]).comparison("x")
+    assert summed.top1_agreement == whole.top1_agreement
+    assert (summed.sqnr_db, summed.cosine) == pytest.approx((whole.sqnr_db, whole.cosine))
 
 
 @pytest.mark.parametrize("failures", [(), ("the output y has 3 dB, 20 are demanded",)])

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from bfpc.backend.architecture import size_architecture
-from bfpc.config import ArchitectureConfig
+from bfpc.backend.architecture import Architecture
+from bfpc.backend.architecture import size_architecture as size_for_array
+from bfpc.config import ArchitectureConfig, ArraySize
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.numerics.format import BfpFormat
 from tests.backend.graphs import conv_layer, graph_of, small_network
 
 
+ARRAY = ArraySize(c_vec=64, k_vec=32)
+
+
+def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySize = ARRAY) -> Architecture:
+    return size_for_array(graph, settings, array)
+
+
 def _graph(activation: BfpFormat, weight: BfpFormat) -> Graph:
     return graph_of(conv_layer("conv", "image", inputs=70, outputs=70, size=6, weight=weight, activation=activation))
 
 
-def test_auto_takes_the_usual_array_for_small_blocks() -> None:
+def test_auto_takes_the_smallest_block_and_a_wide_enough_accumulator() -> None:
     architecture = size_architecture(small_network(), ArchitectureConfig())
     assert (architecture.c_vec, architecture.k_vec, architecture.block) == (64, 32, 16)
     assert architecture.accumulator_bits == 32  # the layers need 28
 
 
-def test_auto_grows_with_the_blocks() -> None:
+def test_the_block_is_the_smallest_of_maps_and_weights() -> None:
     graph = _graph(BfpFormat(8, 64, 7), BfpFormat(8, 32, 3))
-    architecture = size_architecture(graph, ArchitectureConfig())
-    assert (architecture.c_vec, architecture.k_vec, architecture.block) == (64, 64, 32)
+    assert size_architecture(graph, ArchitectureConfig(), ArraySize(64, 64)).block == 32
 
 
 def test_operands_hold_unsigned_mantissas_with_a_sign() -> None:
@@ -35,24 +42,24 @@ def test_operands_hold_unsigned_mantissas_with_a_sign() -> None:
 
 
 def test_settings_are_kept() -> None:
-    settings = ArchitectureConfig(c_vec=128, k_vec=16, block=4, accumulator_bits=40, feature_depth=64, clock_mhz=200.0)
-    architecture = size_architecture(small_network(), settings)
+    settings = ArchitectureConfig(block=4, accumulator_bits=40, feature_depth=64, clock_mhz=200.0)
+    architecture = size_architecture(small_network(), settings, ArraySize(128, 16))
     assert (architecture.c_vec, architecture.k_vec, architecture.block) == (128, 16, 4)
     assert (architecture.accumulator_bits, architecture.feature_depth) == (40, 64)
     assert architecture.dram_bytes_per_cycle == pytest.approx(96)
 
 
 @pytest.mark.parametrize(
-    ("settings", "setting"),
+    ("settings", "array", "setting"),
     [
-        (ArchitectureConfig(k_vec=8), "k_vec"),
-        (ArchitectureConfig(c_vec=64, k_vec=32, block=32), "block"),
-        (ArchitectureConfig(c_vec=32, k_vec=64), "architecture"),
+        (ArchitectureConfig(), ArraySize(64, 8), "k_vec"),
+        (ArchitectureConfig(block=32), ARRAY, "block"),
+        (ArchitectureConfig(), ArraySize(32, 64), "architecture"),
     ],
 )
-def test_blocks_that_do_not_fit_are_refused(settings: ArchitectureConfig, setting: str) -> None:
+def test_blocks_that_do_not_fit_are_refused(settings: ArchitectureConfig, array: ArraySize, setting: str) -> None:
     with pytest.raises(CapacityError) as refusal:
-        size_architecture(small_network(), settings)
+        size_architecture(small_network(), settings, array)
     assert setting in refusal.value.where
     assert refusal.value.fix
 
