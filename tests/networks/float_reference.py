@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.layout import from_onnx, to_onnx
+from bfpc.ir.layout import Fold, from_onnx, to_onnx
 from bfpc.ir.operators import (
     Activate,
     Activation,
@@ -20,6 +20,7 @@ from bfpc.ir.operators import (
     Depthwise,
     Pad,
     Pads,
+    Pair,
     Pass,
     Pool,
     PRelu,
@@ -41,13 +42,25 @@ def evaluate(graph: Graph, inputs: Mapping[str, NDArray[np.floating]]) -> dict[s
     """Every value of the graph."""
     values: dict[str, Maps] = {}
     for port in graph.inputs:
-        maps = from_onnx(inputs[port.name], port.axes, graph.value(port.value).shape)
-        values[port.value] = np.asarray(maps, np.float64)
+        value = graph.value(port.value)
+        maps = np.asarray(from_onnx(inputs[port.name], port.axes, port.map_shape(value)), np.float64)
+        values[port.value] = maps if port.fold is None else fold(maps, port.fold, value.shape[1:])
     for node in graph.nodes:
         operands = {role: _operand(graph, values, name) for role, name in node.inputs.items()}
         values[node.name] = _apply(node, operands)
         assert values[node.name].shape[1:] == node.output.shape, node.name
     return values
+
+
+def fold(maps: Maps, how: Fold, size: Pair) -> Maps:
+    """Each tap of the fold's kernel as further channels, seen at every stride; zeros beyond the map."""
+    beyond = tuple(extent * stride for extent, stride in zip(size, how.stride, strict=True))
+    canvas = np.pad(pad(maps, how.pads), [(0, 0), (0, 0), (0, beyond[0]), (0, beyond[1])])
+    taps = [
+        canvas[:, :, dy :: how.stride[0], dx :: how.stride[1]][:, :, : size[0], : size[1]]
+        for dy, dx in np.ndindex(*how.kernel)
+    ]
+    return np.concatenate(taps, axis=1)
 
 
 def _operand(graph: Graph, values: Mapping[str, Maps], name: str) -> Maps:

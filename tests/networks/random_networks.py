@@ -27,10 +27,10 @@ def random_network(seed: int) -> onnx.ModelProto:
     outputs = []
     for index in rng.permutation(np.repeat(np.arange(len(STEPS)), 2))[: rng.integers(4, 11)]:
         x = STEPS[index](net, x)
-        if rng.random() < 0.1:
+        if rng.random() < 0.1 and any(node.op_type == "Conv" for node in net.nodes):
             outputs.append(x)
     x = HEADS[rng.integers(len(HEADS))](net, conv(net, x))
-    distinct = {tensor.name: tensor for tensor in [*outputs[:2], x] if tensor not in net.inputs}
+    distinct = {tensor.name: tensor for tensor in [*outputs[:2], x]}
     return net.finish(f"random{seed}", list(distinct.values()), batch="batch" if rng.random() < 0.3 else 1)
 
 
