@@ -239,9 +239,9 @@ class Config(_Section):
         """The array's lanes and processing elements; on `auto`, enough for every block in use."""
         c_vec, k_vec = self.architecture.c_vec, self.architecture.k_vec
         of_maps, of_weights = _block_sizes(self)
-        if k_vec == "auto":
+        if isinstance(k_vec, str):
             k_vec = max(MIN_K_VEC, *of_maps)
-        if c_vec == "auto":
+        if isinstance(c_vec, str):
             c_vec = max(MIN_C_VEC, k_vec, *of_weights)
         return ArraySize(c_vec, k_vec)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def verify(
     compared = tuple(total.comparison(name) for name, total in outputs.items())
     return Verification(
         outputs=compared,
-        layers=tuple(total.comparison(name) for name, total in layers.items()),
+        layers=tuple(replace(total.comparison(name), top1_agreement=None) for name, total in layers.items()),
         bit_exact=None if simulation is None else difference is None,
         failures=(*_failures(compared, build.config.verify), *([difference] if difference else [])),
         warnings=data.warnings,

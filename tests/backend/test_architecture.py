@@ -12,7 +12,6 @@ from bfpc.ir.graph import Graph
 from bfpc.numerics.format import BfpFormat
 from tests.backend.graphs import conv_layer, graph_of, small_network
 
-
 ARRAY = ArraySize(c_vec=64, k_vec=32)
 
 
