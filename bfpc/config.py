@@ -237,12 +237,10 @@ class Config(_Section):
     @property
     def array_size(self) -> ArraySize:
         """The array's lanes and processing elements; on `auto`, enough for every block in use."""
-        c_vec, k_vec = self.architecture.c_vec, self.architecture.k_vec
         of_maps, of_weights = _block_sizes(self)
-        if isinstance(k_vec, str):
-            k_vec = max(MIN_K_VEC, *of_maps)
-        if isinstance(c_vec, str):
-            c_vec = max(MIN_C_VEC, k_vec, *of_weights)
+        chosen = self.architecture
+        k_vec = chosen.k_vec if isinstance(chosen.k_vec, int) else max(MIN_K_VEC, *of_maps)
+        c_vec = chosen.c_vec if isinstance(chosen.c_vec, int) else max(MIN_C_VEC, k_vec, *of_weights)
         return ArraySize(c_vec, k_vec)
 
     @property
