@@ -45,7 +45,7 @@ def correct_bias(
             node = replace(node, inputs={**node.inputs, "bias": name})
         nodes.append(node)
         alive[node.name] = _run(graph, node, constants, alive, prepare)
-        for name in node.inputs.values():
+        for name in dict.fromkeys(node.inputs.values()):
             if name in readers and readers[name][-1].name == node.name:
                 del alive[name]
     return graph.with_nodes(nodes, constants)

@@ -27,7 +27,8 @@ def fold_input(graph: Graph, lanes: int) -> Graph:
     readers = graph.consumers()
     for port in graph.inputs:
         users = readers[port.value]
-        if len(users) == 1 and isinstance(users[0].op, Conv) and users[0].op.dilation == (1, 1):
+        op = users[0].op if len(users) == 1 else None
+        if isinstance(op, Conv) and op.dilation == (1, 1) and op.groups == 1:
             graph = _fold(graph, port, users[0], lanes)
     return graph
 
