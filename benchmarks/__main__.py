@@ -1,0 +1,38 @@
+"""Runs benchmarks: `python -m benchmarks [NAME ...]`, all of them without a name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from types import ModuleType
+
+from benchmarks import accuracy, bits_per_weight, compile_time, csim, emulator, quantizer, schedule
+from benchmarks.builds import SHARED, available
+from benchmarks.figures import print_figures, print_machine
+
+BENCHMARKS: Mapping[str, ModuleType] = {
+    "quantizer": quantizer,
+    "emulator": emulator,
+    "compile_time": compile_time,
+    "csim": csim,
+    "schedule": schedule,
+    "bits_per_weight": bits_per_weight,
+    "accuracy": accuracy,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Prints figures beside their bars.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all by default")
+    names = parser.parse_args().names
+    if unknown := set(names) - BENCHMARKS.keys():
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    print_machine()
+    for name in names or BENCHMARKS:
+        print_figures(BENCHMARKS[name].TITLE, BENCHMARKS[name].measure())
+    if not available():
+        print(f"\nTrained networks are measured where {SHARED}/zoo holds them.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The size of the weight memory beside what its formats promise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.builds import available, resnet50_build, trained_build
+from benchmarks.figures import Figure
+
+TITLE = "Bits per weight: stored, beside mantissa bits + exponent bits / block size, plus biases"
+SLACK = 1.05
+
+
+def measure() -> Iterator[Figure]:
+    for preset in ("int54", "int8"):
+        yield from _sizes(f"resnet50 {preset}", resnet50_build(preset))
+        for name in available():
+            yield from _sizes(f"{name} {preset}", trained_build(name, preset))
+
+
+def _sizes(what: str, build: Path) -> Iterator[Figure]:
+    schedule = json.loads((build / "schedule.json").read_text())
+    weights, programs = schedule["weights"], [layer["program"] for layer in schedule["layers"]]
+    biases = sum(program["output_channels"] * program["bias_bits"] for program in programs)
+    ideal = weights["ideal_bits_per_weight"] + biases / weights["count"]
+    yield Figure(f"{what}, {weights['bytes'] / 1e6:.2f} MB", weights["bits_per_weight"], "bits", SLACK * ideal, ideal)

@@ -1,0 +1,46 @@
+"""`bfpc compile` as a whole beside the float inferences that calibration cannot do without."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks.builds import CALIBRATION_IMAGES, resnet50_model, resnet50_pictures, scratch
+from benchmarks.figures import Figure
+from benchmarks.timing import interleaved
+
+TITLE = f"Compile time: full-size ResNet-50, int54, {CALIBRATION_IMAGES} calibration images, everything written"
+INFERENCES_PER_IMAGE, CONSTANT_SECONDS = 30, 10
+
+
+def measure() -> Iterator[Figure]:
+    image = np.load(resnet50_pictures())[:1]
+    session = ort.InferenceSession(resnet50_model(), providers=["CPUExecutionProvider"])
+    before = _inference_seconds(session, image)
+    seconds = _compile_seconds()
+    inference = (before + _inference_seconds(session, image)) / 2
+    bar = INFERENCES_PER_IMAGE * CALIBRATION_IMAGES * inference + CONSTANT_SECONDS
+    yield Figure("onnxruntime float32, one inference", 1e3 * inference, "ms, median")
+    yield Figure("bfpc compile", seconds, "s", bar, bar / 2)
+
+
+def _inference_seconds(
+    session: ort.InferenceSession, image: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+) -> float:
+    (times,) = interleaved(lambda: session.run(None, {"image": image}), rounds=15)
+    return times.median
+
+
+def _compile_seconds() -> float:
+    """Of the command as a user runs it, the start of Python included."""
+    arguments = ["compile", resnet50_model(), "-c", "int54", "-o", scratch() / "compile-time"]
+    arguments += ["--calibration", resnet50_pictures()]
+    command = [sys.executable, "-c", "from bfpc.cli import main; main()", *map(str, arguments)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - start
