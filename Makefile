@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs benchmarks clean
 
 demo: $(READY)
 	examples/demo.sh $(BIN)
@@ -17,6 +17,14 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/ that follow from the source.
+docs: $(READY)
+	$(BIN)/python -m docs.generate
+
+# Figures beside their bars; one alone: .venv/bin/python -m benchmarks NAME
+benchmarks: $(READY)
+	$(BIN)/python -m benchmarks
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,77 @@
+"""The documentation is current: its examples run, generated pages follow the source, and every key is described."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bfpc.backend.architecture import size_architecture
+from bfpc.backend.build_folder import write_build
+from bfpc.backend.design import make_design
+from bfpc.comparison import Comparison, Verification
+from bfpc.config import Config
+from bfpc.data import InputData
+from bfpc.passes.calibrate import Statistics
+from bfpc.pipeline import float_passes, quantizing_passes
+from bfpc.progress import silent
+from docs.generate import DOCS, pages
+from tests.backend.graphs import small_network
+
+
+@pytest.mark.parametrize("name", pages())
+def test_generated_pages_follow_the_source(name: str) -> None:
+    assert (DOCS / name).read_text() == pages()[name], "run make docs"
+
+
+def test_the_worked_example_of_the_arithmetic() -> None:
+    failed, ran = doctest.testfile(str(DOCS / "arithmetic.md"), module_relative=False)
+    assert ran > 10
+    assert not failed
+
+
+def described_keys() -> set[str]:
+    """What stands in the first columns of the tables of schedule.md."""
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "schedule.md").read_text(), re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", " ".join(rows)))
+
+
+def keys_of(document: dict[str, Any], lists: tuple[str, ...]) -> Iterator[str]:
+    """The keys of a document, and of the objects in the named lists."""
+    yield from document
+    for name in lists:
+        yield from document[name][0]
+
+
+def test_every_key_for_scripts_is_described(tmp_path: Path) -> None:
+    graph, config = small_network(), Config()
+    design = make_design(graph, size_architecture(graph, config.architecture, config.array_size), config, b"model")
+    write_build(design, tmp_path / "build")
+    schedule, manifest = (
+        json.loads((tmp_path / "build" / f"{name}.json").read_text()) for name in ("schedule", "manifest")
+    )
+    row = Comparison("output", 20.0, 0.99, 0.1)
+    verification = json.loads(Verification((row,), (row,)).to_json())
+    used = {
+        *keys_of(schedule, ("layers",)),
+        *keys_of(manifest, ("inputs", "outputs")),
+        *keys_of(verification, ("outputs", "layers")),
+    }
+    assert used <= described_keys()
+
+
+def test_every_pass_is_described() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    passes = [*float_passes(Config()), *quantizing_passes(Config(), Statistics({}, {}), InputData({}), silent)]
+    assert not [name for name in passes if f"`{name}`" not in page]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
