@@ -21,8 +21,8 @@ from bfpc.progress import Item, Progress, silent
 
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
-TABLE_WIDTH = 140  # a narrower terminal wraps the lines of a table itself, which keeps its cells whole
-OUT = Console(soft_wrap=True, markup=False, highlight=False, width=max(TABLE_WIDTH, get_terminal_size().columns))
+FILE_WIDTH = 160  # of tables where no terminal narrows them
+OUT = Console(soft_wrap=True, markup=False, highlight=False, width=get_terminal_size((FILE_WIDTH, 0)).columns)
 NOTES = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 
 BuildFolder = click.argument("build", type=click.Path(path_type=Path))
@@ -68,7 +68,7 @@ def compile_command(model: Path, config: str, output: Path, calibration: Path | 
         result = compile_model(model, settings, output, calibration, dump_ir, progress)
     _warn(result.warnings)
     OUT.print(tables.summary(inspect(output)))
-    OUT.print(f"Next: bfpc inspect {output}, bfpc verify {output} --csim")
+    OUT.print(f"\nNext: bfpc inspect {output}\n      bfpc verify {output} --csim")
 
 
 @main.command("verify")

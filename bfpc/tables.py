@@ -11,54 +11,64 @@ from rich.table import Table
 from bfpc.comparison import Comparison, Verification
 from bfpc.inspection import Inspection
 
-NAME_WIDTH = 40
 VERDICTS = {
     None: "Bits: not compared with the C++ (--csim does)",
     True: "Bits: the C++ and the emulator agree in every stored tensor",
     False: "Bits: the C++ and the emulator differ",
 }
+FIGURES = ("SQNR dB", "cosine", "largest error")
 
 
 def verification(found: Verification) -> RenderableType:
     """Layers, outputs and the verdict."""
     verdict = "passed" if found.passed else "\n".join(("FAILED", *(f"  {failure}" for failure in found.failures)))
+    outputs = [(*_comparison(row), _percent(row.top1_agreement)) for row in found.outputs]
     return Group(
-        _comparisons("Layers", found.layers),
-        _comparisons("Outputs", found.outputs),
+        _table("Layers", ("layer",), FIGURES, map(_comparison, found.layers)),
+        "",
+        _table("Outputs", ("output",), (*FIGURES, "top-1 agrees"), outputs),
+        "",
         VERDICTS[found.bit_exact],
         f"Verification {verdict}",
     )
 
 
-def _comparisons(title: str, rows: Iterable[Comparison]) -> Table:
-    cells = [
-        (row.name, f"{row.sqnr_db:.1f}", f"{row.cosine:.5f}", f"{row.max_abs_error:.3g}", _percent(row.top1_agreement))
-        for row in rows
-    ]
-    return _table(title, ("name",), ("SQNR dB", "cosine", "largest error", "top-1 agrees"), cells)
+def _comparison(row: Comparison) -> tuple[str, ...]:
+    return row.name, f"{row.sqnr_db:.1f}", f"{row.cosine:.5f}", f"{row.max_abs_error:.3g}"
 
 
 def inspection(found: Inspection) -> RenderableType:
-    """Every layer, the whole, and the tour of the HLS files."""
-    texts = ("layer", "operator", "reads", "weights", "writes", "tile")
-    numbers = ("accumulator", "MACs", "cycles", "utilization", "weight\nbytes", "DRAM\nbytes")
+    """Every layer's numbers and its run, the tour of the HLS files, and the whole."""
+    layers = found.schedule["layers"]
+    formats = ("layer", "operator", "reads", "weights", "writes")
+    costs = ("tile", "MACs", "cycles", "utilization", "weight\nbytes", "DRAM\nbytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
-        _table("Layers", texts, numbers, map(_layer, found.schedule["layers"])),
-        summary(found),
+        _table("Arithmetic", formats, ("accumulator",), map(_arithmetic, layers)),
+        "",
+        _table("Schedule", ("layer",), costs, map(_costs, layers)),
+        "",
         _table("HLS files", ("file", "what it is"), ("lines",), files),
+        "",
+        summary(found),
     )
 
 
-def _layer(layer: dict[str, Any]) -> tuple[str, ...]:
+def _arithmetic(layer: dict[str, Any]) -> tuple[str, ...]:
     return (
         layer["name"],
         layer["operator"],
         layer["activation_format"],
         layer["weight_format"] or "",
         layer["output_format"],
-        f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
         f"{layer['accumulator_bits']} bits",
+    )
+
+
+def _costs(layer: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        layer["name"],
+        f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
         _count(layer["macs"]),
         _count(layer["cycles"]),
         _percent(layer["utilization"]),
@@ -71,20 +81,29 @@ def summary(found: Inspection) -> RenderableType:
     """The figures of the whole network, for one image."""
     whole, weights = found.schedule, found.schedule["weights"]
     array = whole["architecture"]
-    return Group(
-        f"{whole['network']}: {len(whole['layers'])} layers, {_count(whole['macs'])} MACs an image",
-        f"Array: {array['c_vec']} lanes x {array['k_vec']} processing elements, {_percent(whole['utilization'])} used; "
-        f"{_count(whole['cycles'])} cycles, {whole['milliseconds']:.3g} ms at {array['clock_mhz']:g} MHz",
-        f"Weights: {_count(weights['bytes'])} bytes, {weights['bits_per_weight']:.2f} bits each "
-        f"(ideal {weights['ideal_bits_per_weight']:.2f}); DRAM traffic {_count(whole['dram_bytes'])} bytes an image",
-        f"Build folder: {found.folder}",
-    )
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    bits = f"{weights['bits_per_weight']:.2f} bits each (ideal {weights['ideal_bits_per_weight']:.2f})"
+    size = f"{array['c_vec']} lanes x {array['k_vec']} processing elements"
+    rows = {
+        "Network": f"{whole['network']}: {len(whole['layers'])} layers, {_count(whole['macs'])} MACs an image",
+        "Array": f"{size}, {_percent(whole['utilization'])} used",
+        "Time": f"{_count(whole['cycles'])} cycles, {whole['milliseconds']:.3g} ms at {array['clock_mhz']:g} MHz",
+        "Weights": f"{_count(weights['bytes'])} bytes, {bits}",
+        "DRAM": f"{_count(whole['dram_bytes'])} bytes an image",
+        "Build": str(found.folder),
+    }
+    for row in rows.items():
+        table.add_row(*row)
+    return table
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    """Its first column gives way where the terminal is narrow, unless there is text beside it that can."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
     for column in texts:
-        table.add_column(column, overflow="fold", max_width=NAME_WIDTH if column == texts[0] else None)
+        table.add_column(column, overflow="fold", no_wrap=column not in (texts[0], "what it is"))
     for column in numbers:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:

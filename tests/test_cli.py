@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
-from bfpc import __version__
+from bfpc import __version__, cli
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
@@ -143,7 +144,7 @@ def test_inspect_shows_every_layer_and_a_tour_of_the_generated_files(build: Path
     assert result.exit_code == 0, result.output
     schedule = json.loads((build / "schedule.json").read_text())
     for layer in schedule["layers"]:
-        row = next(line for line in result.stdout.splitlines() if line.startswith(layer["name"]))
+        rows = " ".join(line for line in result.stdout.splitlines() if line.startswith(layer["name"]))
         program = layer["program"]
         for cell in (
             layer["operator"],
@@ -154,10 +155,17 @@ def test_inspect_shows_every_layer_and_a_tour_of_the_generated_files(build: Path
             f"{layer['accumulator_bits']} bits",
             f"{layer['utilization']:.1%}",
         ):
-            assert cell in row
+            assert cell in rows
     for source in (build / "hls" / "src").iterdir():
         assert f"hls/src/{source.name}" in result.stdout
     assert "notes.txt" not in result.stdout
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_tables_fit_the_terminal(build: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr(cli, "OUT", Console(soft_wrap=True, width=columns))
+    longest = max(len(line) for line in run("inspect", build).stdout.splitlines())
+    assert longest <= columns
 
 
 def test_inspect_json_is_the_schedule_with_the_files(build: Path) -> None:
