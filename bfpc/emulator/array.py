@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial, reduce
 from itertools import product
 from typing import Any
 
@@ -9,86 +11,119 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.emulator.exact import FLOAT32_LIMIT, Split, split_convolution
-from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
+from bfpc.emulator.onnx_builder import FLOAT32, FLOAT64, OnnxBuilder, Tensor
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Pads, Pass
 from bfpc.numerics.format import BfpFormat, BfpTensor
+from bfpc.numerics.layer import LayerArithmetic
 
 INT64_MAX = np.iinfo(np.int64).max
+MATRIX_PRODUCT_COST = 1.8  # in float64, against a whole convolution in float32
 
 
-def lower_array(builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, channels: tuple[int, int]) -> Tensor:
+@dataclass(frozen=True)
+class Convolution:
+    """An exact convolution with whole blocks of channels.
+
+    weights: aligned integers [output channels, input channels or 1, kernel height, kernel width], in units of `scale`.
+    bias: real numbers [output channels] or None. shape: of the accumulators (channels, height, width).
+    """
+
+    op: Conv | Depthwise
+    weights: NDArray[np.int64]
+    scale: float
+    bias: NDArray[np.float64] | None
+    input_format: BfpFormat
+    arithmetic: LayerArithmetic
+    shape: tuple[int, int, int]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return _attributes(self.op, self.shape[0])
+
+    @property
+    def bias_bound(self) -> int:
+        """The bias's largest magnitude in the accumulator's LSBs."""
+        lsb = 2.0**self.arithmetic.accumulator_exponent
+        return 0 if self.bias is None else int(np.abs(self.bias).max() / lsb)
+
+
+def lower_array(
+    builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, inputs: int, shape: tuple[int, int, int]
+) -> Tensor:
     """The accumulators of a layer with its bias added; float64 where float32 could not hold them.
 
-    x: [batch, channels[0], height, width]; the result has channels[1] channels, both numbers padded to whole blocks.
+    x: [batch, inputs, height, width]; shape: the result's (channels, height, width); channels are whole blocks.
     """
     if isinstance(node.op, Pass):
         return _strided(builder, _padded_map(builder, x, node.op.pads), node.op.stride)
     assert isinstance(node.op, Conv | Depthwise)
-    if min(node.op.pads) < 0:
+    if min(node.op.pads) < 0:  # no pads of a convolution in ONNX
         x = _padded_map(builder, x, node.op.pads)
-    bias = _padded_bias(graph, node, channels[1])
+    bias = _padded_bias(graph, node, shape[0])
     weight = graph.constants[node.inputs["weight"]]
     if not isinstance(weight, BfpTensor):
-        tensors = [x, builder.constant(_pad_channels(np.asarray(weight), node.op, channels).astype(np.float32))]
-        if bias is not None:
-            tensors.append(builder.constant(bias.astype(np.float32)))
-        return builder.call("Conv", *tensors, **_attributes(node.op, channels[0]))
+        real = _pad_channels(weight, node.op, inputs, shape[0])
+        return _convolved(builder, x, real, bias, _attributes(node.op, shape[0]))
+    weights = _pad_channels(weight.aligned, node.op, inputs, shape[0])
     input_format = graph.value(node.inputs["x"]).format
     assert input_format is not None
-    return _exact_convolution(builder, node, x, weight, input_format, bias, channels)
-
-
-def _exact_convolution(
-    builder: OnnxBuilder,
-    node: Node,
-    x: Tensor,
-    weight: BfpTensor,
-    input_format: BfpFormat,
-    bias: NDArray[np.float64] | None,
-    channels: tuple[int, int],
-) -> Tensor:
-    assert isinstance(node.op, Conv | Depthwise)
     assert node.arithmetic is not None
-    aligned = _pad_channels(weight.aligned, node.op, channels)
-    taps = aligned.reshape(*aligned.shape[:2], -1)
     scale = 2.0**weight.format.exponent
-    attributes = _attributes(node.op, channels[0])
-    if node.arithmetic.position_bound <= FLOAT32_LIMIT:
-        tensors = [x, builder.constant((aligned * scale).astype(np.float32))]
-        if bias is not None:
-            tensors.append(builder.constant(bias.astype(np.float32)))
-        return builder.call("Conv", *tensors, **attributes)
-    split = split_convolution(taps, input_format.max_aligned, signed=input_format.signed)
-    total = _sum_of_parts(builder, x, aligned, scale, split, input_format.exponent, attributes)
-    if bias is not None:
-        total = builder.call("Add", total, builder.constant(bias.reshape(-1, 1, 1)))
-    return total
+    return _exact(builder, x, Convolution(node.op, weights, scale, bias, input_format, node.arithmetic, shape))
 
 
-def _sum_of_parts(
-    builder: OnnxBuilder,
-    x: Tensor,
-    aligned: NDArray[np.int64],
-    scale: float,
-    split: Split,
-    exponent: int,
-    attributes: dict[str, Any],
+def _exact(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
+    """In float32 where that holds the sums; else in parts that it holds, or in float64, whichever is faster."""
+    if conv.arithmetic.position_bound <= FLOAT32_LIMIT:
+        return _convolved(builder, x, conv.weights * conv.scale, conv.bias, conv.attributes)
+    bias_joins = conv.bias_bound <= FLOAT32_LIMIT // 4  # leave the first part room for the bias
+    limit = FLOAT32_LIMIT - conv.bias_bound if bias_joins else FLOAT32_LIMIT
+    taps = conv.weights.reshape(*conv.weights.shape[:2], -1)
+    split = split_convolution(taps, conv.input_format.max_aligned, signed=conv.input_format.signed, limit=limit)
+    if isinstance(conv.op, Conv) and conv.op.kernel == (1, 1) and split.cost > MATRIX_PRODUCT_COST:
+        return _biased(builder, _matrix_product(builder, x, conv), conv.bias)
+    sums = _partial_sums(builder, x, conv, split, conv.bias if bias_joins else None)
+    total = reduce(partial(builder.call, "Add"), sums)
+    return total if bias_joins else _biased(builder, total, conv.bias)
+
+
+def _convolved(
+    builder: OnnxBuilder, x: Tensor, weights: NDArray[Any], bias: NDArray[Any] | None, attributes: dict[str, Any]
 ) -> Tensor:
-    """The partial convolutions of a split, each exact in float32, added in float64."""
-    total: Tensor | None = None
-    depthwise = attributes["group"] != 1
-    for digit in _activation_digits(builder, x, split, exponent):
-        for (place, part), chunk in product(enumerate(split.weights.split(aligned)), split.chunks):
-            weights = (part[:, chunk] * (scale * 2.0 ** (place * split.weights.width))).astype(np.float32)
-            inputs = digit
+    operands = [weights] if bias is None else [weights, bias]
+    return builder.call("Conv", x, *(builder.constant(array.astype(FLOAT32)) for array in operands), **attributes)
+
+
+def _biased(builder: OnnxBuilder, sums: Tensor, bias: NDArray[np.float64] | None) -> Tensor:
+    return sums if bias is None else builder.call("Add", sums, builder.constant(bias.reshape(-1, 1, 1)))
+
+
+def _matrix_product(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
+    """A convolution of one tap in float64, which holds any accumulator."""
+    outputs, inputs = conv.weights.shape[:2]
+    pads = conv.op.pads if min(conv.op.pads) >= 0 else NO_PADS  # done already
+    x = _strided(builder, _padded_map(builder, x, pads), conv.op.stride)
+    columns = builder.call("Reshape", builder.cast(x, FLOAT64), builder.integers(0, inputs, -1))
+    matrix = builder.constant(conv.weights.reshape(outputs, inputs) * conv.scale)
+    return builder.call("Reshape", builder.call("MatMul", matrix, columns), builder.integers(0, *conv.shape))
+
+
+def _partial_sums(
+    builder: OnnxBuilder, x: Tensor, conv: Convolution, split: Split, bias: NDArray[np.float64] | None
+) -> list[Tensor]:
+    """The partial convolutions of a split, each exact in float32, as float64; the bias is in the first."""
+    sums: list[Tensor] = []
+    weight_digits = list(enumerate(split.weights.split(conv.weights)))
+    for digit in _activation_digits(builder, x, split, conv.input_format.exponent):
+        for (place, weights), chunk in product(weight_digits, split.chunks):
+            channels = digit
             if len(split.chunks) > 1:
-                assert not depthwise
-                inputs = builder.call("Slice", digit, *(builder.integers(n) for n in (chunk.start, chunk.stop, 1)))
-            partial = builder.cast(builder.call("Conv", inputs, builder.constant(weights), **attributes), FLOAT64)
-            total = partial if total is None else builder.call("Add", total, partial)
-    assert total is not None
-    return total
+                channels = builder.call("Slice", digit, *(builder.integers(n) for n in (chunk.start, chunk.stop, 1)))
+            real = weights[:, chunk] * (conv.scale * 2.0 ** (place * split.weights.width))
+            part = _convolved(builder, channels, real, None if sums else bias, conv.attributes)
+            sums.append(builder.cast(part, FLOAT64))
+    return sums
 
 
 def _activation_digits(builder: OnnxBuilder, x: Tensor, split: Split, exponent: int) -> list[Tensor]:
@@ -133,7 +168,7 @@ def _padded_bias(graph: Graph, node: Node, channels: int) -> NDArray[np.float64]
     return np.pad(bias, (0, channels - len(bias)))
 
 
-def _pad_channels(weight: NDArray[Any], op: Conv | Depthwise, channels: tuple[int, int]) -> NDArray[Any]:
+def _pad_channels(weight: NDArray[Any], op: Conv | Depthwise, inputs: int, outputs: int) -> NDArray[Any]:
     """Weights with zeros for the padding channels of their input and output."""
-    inputs = 0 if isinstance(op, Depthwise) or op.groups > 1 else channels[0] - weight.shape[1]
-    return np.pad(weight, ((0, channels[1] - weight.shape[0]), (0, inputs), (0, 0), (0, 0)))
+    missing = 0 if isinstance(op, Depthwise) or op.groups > 1 else inputs - weight.shape[1]
+    return np.pad(weight, ((0, outputs - weight.shape[0]), (0, missing), (0, 0), (0, 0)))

@@ -75,7 +75,7 @@ def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping
     channels, height, width = array_shape(node.op, shapes)
     padded = pad_to(channels, block)
     x = lowered[node.inputs["x"]].tensor
-    x = lower_array(builder, graph, node, x, (pad_to(shapes["x"][0], block), padded))
+    x = lower_array(builder, graph, node, x, pad_to(shapes["x"][0], block), (padded, height, width))
     residual = lowered[node.inputs["residual"]].tensor if "residual" in node.inputs else None
     x = lower_tail(builder, graph, node, x, residual, (padded, height, width))
     if node.arithmetic is None or node.output.format is None:
