@@ -1,0 +1,218 @@
+"""Whole networks: the emulator, the C simulation and integer arithmetic store the same bits in every layer.
+
+One accelerator per array size, wide enough for every format, runs all networks: it is compiled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from bfpc import pipeline, verify
+from bfpc.backend.architecture import Architecture, size_architecture
+from bfpc.backend.trace import trace_names
+from bfpc.comparison import Verification
+from bfpc.config import Config, load_config
+from bfpc.emulator.session import Emulator, real_values, stored_inputs
+from bfpc.simulation import build_simulation
+from tests.emulator import integer_reference
+from tests.networks.onnx_writer import OnnxWriter, Tensor
+from tests.networks.random_networks import random_network
+
+PRESETS = ("int12", "int8", "int6", "int5", "int54", "int4")
+ARRAYS: tuple[dict[str, int], ...] = (
+    {"c_vec": 32, "k_vec": 32, "block": 4, "accumulator_positions": 64},
+    {"c_vec": 64, "k_vec": 16, "block": 4, "feature_depth": 256, "accumulator_positions": 64},
+    {"c_vec": 8, "k_vec": 8, "block": 4, "accumulator_positions": 128},
+    {"c_vec": 64, "k_vec": 64, "block": 16, "feature_depth": 256},
+)
+Simulations = dict[str, Path]
+
+
+@pytest.fixture(scope="session")
+def simulations() -> Simulations:
+    """The executables compiled so far, by their sources."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def build_once(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal generated sources are compiled once, and quickly."""
+
+    def build(folder: Path) -> Path:
+        sources = "".join(path.read_text() for path in sorted((folder / "hls").rglob("*.[ch]pp")))
+        if sources not in simulations:
+            simulations[sources] = build_simulation(folder)
+        return simulations[sources]
+
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    monkeypatch.setattr(verify, "build_simulation", build)
+
+
+@pytest.fixture
+def widest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays are as wide as any format needs, whatever the network's are."""
+
+    def size(*arguments: Any) -> Architecture:
+        widths = {"activation_bits": 13, "weight_bits": 12, "max_mantissa_bits": 12}
+        return replace(size_architecture(*arguments), **widths)
+
+    monkeypatch.setattr(pipeline, "size_architecture", size)
+
+
+def compile_and_verify(model: onnx.ModelProto, config: Config, folder: Path) -> Verification:
+    onnx.save(model, folder / "network.onnx")
+    pipeline.compile_model(folder / "network.onnx", config, folder / "build")
+    return verify.verify(folder / "build", count=2, csim=True)
+
+
+def assert_bit_exact(found: Verification) -> None:
+    assert found.bit_exact, found.failures
+
+
+def random_config(seed: int, array: Mapping[str, int]) -> Config:
+    """Any mantissa widths, blocks and windows that the array takes."""
+    rng = np.random.default_rng(seed)
+    blocks = [size for size in (4, 8, 16, 32, 64) if array["block"] <= size <= array["k_vec"]]
+
+    def format(max_range: int) -> dict[str, int]:
+        bits, window = int(rng.integers(2, 13)), int(rng.integers(0, max_range + 1))
+        return {"mantissa_bits": bits, "exponent_range": window, "block_size": int(rng.choice(blocks))}
+
+    maps = {name: format(7) for name in ("activation", "input", "output")}
+    depthwise = {"mantissa_bits": int(rng.integers(2, 13)), "exponent_range": int(rng.integers(0, 4))}
+    formats = {**maps, "weight": format(3), "depthwise_weight": depthwise}
+    architecture = {**array, "accumulator_bits": 48}
+    return Config.model_validate({"formats": formats, "architecture": architecture, "calibration": {"images": 2}})
+
+
+@pytest.mark.usefixtures("widest")
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks_with_random_formats(seed: int, tmp_path: Path) -> None:
+    config = random_config(seed, ARRAYS[seed % len(ARRAYS)])
+    assert_bit_exact(compile_and_verify(random_network(seed), config, tmp_path))
+
+
+@pytest.mark.parametrize(("seed", "preset"), list(enumerate(PRESETS, start=100)))
+def test_presets_on_arrays_sized_to_the_network(seed: int, preset: str, tmp_path: Path) -> None:
+    assert_bit_exact(compile_and_verify(random_network(seed), load_config(preset), tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(220, 235))
+def test_every_layer_of_a_compiled_network_is_what_integers_give(seed: int, tmp_path: Path) -> None:
+    onnx.save(random_network(seed), tmp_path / "network.onnx")
+    config = random_config(seed, ARRAYS[seed % len(ARRAYS)])
+    graph = pipeline.compile_model(tmp_path / "network.onnx", config, tmp_path / "build").design.graph
+    rng = np.random.default_rng(seed)
+    tensors = {spec.name: rng.standard_normal(spec.shape) for spec in pipeline.input_specs(graph)}
+    inputs = stored_inputs(graph, tensors)
+    found = Emulator(graph, trace_names(graph), stored=True).run_stored(real_values(inputs))
+    expected = integer_reference.run(graph, {name: integer_reference.image(maps) for name, maps in inputs.items()})
+    for name, maps in found.items():
+        np.testing.assert_array_equal(maps.mantissas[0], expected[name].mantissas, name)
+        np.testing.assert_array_equal(maps.offsets[0], expected[name].offsets, name)
+
+
+# -- networks drawn by hand -------------------------------------------------------------------------------------------
+
+Build = Callable[[OnnxWriter], list[Tensor]]
+
+
+def conv(net: OnnxWriter, x: Tensor, outputs: int, kernel: int = 1) -> Tensor:
+    weight = net.normal(outputs, x.shape[1], kernel, kernel, scale=(x.shape[1] * kernel**2) ** -0.5)
+    shape = (1, outputs, *x.shape[2:])
+    return net.node("Conv", [x.name, weight, net.normal(outputs)], shape, pads=[kernel // 2] * 4)
+
+
+def concat(net: OnnxWriter, *parts: Tensor) -> Tensor:
+    channels = sum(part.shape[1] for part in parts)
+    return net.node("Concat", [part.name for part in parts], (1, channels, *parts[0].shape[2:]), axis=1)
+
+
+def relu(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("Relu", [x.name], x.shape)
+
+
+def concat_written_in_place(net: OnnxWriter) -> list[Tensor]:
+    """Nested, of whole channel groups but the last."""
+    x = net.input(1, 6, 5, 7)
+    inner = concat(net, relu(net, conv(net, x, 32)), conv(net, x, 64, 3))
+    return [conv(net, concat(net, conv(net, x, 32), inner), 9)]
+
+
+def concat_off_the_groups(net: OnnxWriter) -> list[Tensor]:
+    x = net.input(1, 6, 5, 7)
+    return [conv(net, concat(net, conv(net, x, 5), conv(net, x, 33, 3), conv(net, x, 8)), 9, 3)]
+
+
+def concat_of_shared_maps(net: OnnxWriter) -> list[Tensor]:
+    """The same map twice, in two concatenations, the network's input, and a concatenation that is an output."""
+    x = net.input(1, 32, 4, 4)
+    shared = relu(net, conv(net, x, 32))
+    first, second = concat(net, shared, shared), concat(net, x, shared)
+    return [conv(net, first, 4), second]
+
+
+def channel_slices(net: OnnxWriter) -> list[Tensor]:
+    x = conv(net, net.input(1, 3, 6, 6), 40)
+    bounds = {"starts": [5], "ends": [38], "axes": [1]}
+    middle = net.with_integers("Slice", x, (1, 33, 6, 6), 10, bounds)
+    pads = {"pads": [0, 3, 1, 0, 0, 4, 0, 2]}
+    return [net.with_integers("Pad", middle, (1, 40, 7, 8), 11, pads, mode="constant")]
+
+
+def pool_cascade(net: OnnxWriter) -> list[Tensor]:
+    """Pools of pools, maximum and average, padded and not, and one that two layers read."""
+    x = relu(net, conv(net, net.input(1, 3, 13, 9), 16, 3))
+    window = {"kernel_shape": [3, 3], "strides": [2, 2]}
+    x = net.node("MaxPool", [x.name], (1, 16, 7, 5), pads=[1, 1, 1, 1], **window)
+    y = net.node("AveragePool", [x.name], (1, 16, 4, 3), pads=[1, 1, 1, 1], count_include_pad=1, **window)
+    z = net.node("AveragePool", [x.name], (1, 16, 4, 3), pads=[1, 1, 1, 1], **window)
+    return [
+        conv(net, net.node("Add", [y.name, z.name], y.shape), 5),
+        net.node("GlobalMaxPool", [x.name], (1, 16, 1, 1)),
+    ]
+
+
+def several_inputs_and_outputs(net: OnnxWriter) -> list[Tensor]:
+    """Two inputs, one of them only added; an output that other layers read, and one in another layout."""
+    x, y = net.input(1, 3, 6, 5), net.input(1, 20, 6, 5)
+    early = net.node("Add", [conv(net, x, 20, 3).name, y.name], y.shape)
+    late = conv(net, relu(net, early), 7)
+    return [early, net.node("Transpose", [late.name], (1, 6, 5, 7), perm=[0, 2, 3, 1])]
+
+
+def channels_last(net: OnnxWriter) -> list[Tensor]:
+    x = net.input(1, 9, 11, 3)
+    first = net.node("Transpose", [x.name], (1, 3, 9, 11), perm=[0, 3, 1, 2])
+    y = conv(net, relu(net, conv(net, first, 21, 3)), 6)
+    return [net.node("Transpose", [y.name], (1, 9, 11, 6), perm=[0, 2, 3, 1])]
+
+
+def single_positions(net: OnnxWriter) -> list[Tensor]:
+    """1x1 maps, one channel, and a stride beyond the kernel."""
+    x = net.input(1, 1, 7, 1)
+    y = net.node("Conv", [x.name, net.normal(1, 1, 1, 1)], (1, 1, 2, 1), strides=[5, 3])
+    flat = net.node("Flatten", [y.name], (1, 2))
+    return [net.node("Gemm", [flat.name, net.normal(2, 70), net.normal(70)], (1, 70))]
+
+
+NETWORKS: tuple[Build, ...] = (
+    *(concat_written_in_place, concat_off_the_groups, concat_of_shared_maps, channel_slices),
+    *(pool_cascade, several_inputs_and_outputs, channels_last, single_positions),
+)
+
+
+@pytest.mark.usefixtures("widest")
+@pytest.mark.parametrize("build", NETWORKS, ids=lambda build: build.__name__)
+@pytest.mark.parametrize("array", ARRAYS[:3], ids=lambda array: f"{array['c_vec']}x{array['k_vec']}")
+def test_networks_of_special_structure(build: Build, array: Mapping[str, int], tmp_path: Path) -> None:
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    found = compile_and_verify(net.finish("special", build(net)), random_config(7, array), tmp_path)
+    assert_bit_exact(found)
