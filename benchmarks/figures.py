@@ -26,7 +26,7 @@ class Figure:
     more_is_better: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what:<46} {self.value:>8.4g} {self.unit:<18} {self._judged()}".rstrip()
+        return f"{self.what:<46} {self.value:>8.3f} {self.unit:<18} {self._judged()}".rstrip()
 
     def _judged(self) -> str:
         if self.bar is None:

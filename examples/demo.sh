@@ -20,9 +20,11 @@ echo "== Verify: against onnxruntime, and against the C++ in every bit =="
 
 cat <<END
 
-Where to look, all in demo/build:
+Where to look in demo/build:
   schedule.json   what the accelerator does, layer by layer: tiles, formats, cycles
   weights.bin     the weights as the accelerator reads them
-  hls/README.md   a tour of the HLS C++ project; 'make -C demo/build/hls csim' builds and runs it
-  bfpc inspect demo/build   the same as tables ($bin/bfpc)
+  hls/README.md   a tour of the HLS C++ project
+And what to run:
+  $bin/bfpc inspect demo/build
+  make -C demo/build/hls csim
 END
