@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.passes.checks")
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 

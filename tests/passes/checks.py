@@ -1,0 +1,74 @@
+"""Passes as text: what a graph looks like before and after, and that it still means the same."""
+
+from __future__ import annotations
+
+import re
+from textwrap import dedent
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.emulator.session import Emulator, folded_inputs
+from bfpc.ir.graph import Constant, Graph
+from bfpc.ir.layout import onnx_shape
+from bfpc.ir.text import parse_graph, print_graph
+from bfpc.pipeline import Pass
+from tests.networks import float_reference
+
+CONSTANT = re.compile(r"^constant @(\S+) : ([\dx]+) \[float32\]$", re.MULTILINE)
+
+
+def graph_of(text: str) -> Graph:
+    """The graph that the text shows, with normally distributed constants."""
+    text = 'graph "test"\n' + dedent(text)
+    rng = np.random.default_rng(0)
+    constants: dict[str, Constant] = {
+        name: rng.standard_normal([int(size) for size in shape.split("x")], np.float32)
+        for name, shape in CONSTANT.findall(text)
+    }
+    return parse_graph(text, constants).check()
+
+
+def text_of(graph: Graph) -> str:
+    """A graph as text, without the line of its name."""
+    return print_graph(graph).split("\n", 1)[1]
+
+
+def check(before: str, after: str, transform: Pass) -> None:
+    """That a pass on the float network makes `after` of `before`, and keeps what the network computes."""
+    graph = graph_of(before)
+    transformed = transform(graph).check()
+    assert text_of(transformed) == dedent(after)
+    assert_same_outputs(graph, transformed)
+
+
+def check_unchanged(text: str, transform: Pass) -> None:
+    check(text, text_of(graph_of(text)), transform)
+
+
+def assert_same_outputs(graph: Graph, transformed: Graph) -> None:
+    """That two graphs of one network compute the same from random inputs."""
+    inputs = random_inputs(graph)
+    expected, found = float_reference.run(graph, inputs), float_reference.run(transformed, inputs)
+    for name, tensor in expected.items():
+        assert_close(found[name], tensor, name)
+
+
+def assert_emulated(graph: Graph) -> None:
+    """That the emulator computes the same as the reference, in float32, from random inputs."""
+    inputs, names = random_inputs(graph), [port.value for port in graph.outputs]
+    expected, found = float_reference.evaluate(graph, inputs), Emulator(graph, names).run(folded_inputs(graph, inputs))
+    for name, tensor in found.items():
+        assert_close(tensor, expected[name], name)
+
+
+def random_inputs(graph: Graph) -> dict[str, NDArray[np.float64]]:
+    """Normally distributed ONNX inputs."""
+    rng = np.random.default_rng(1)
+    shapes = {port.name: onnx_shape(port.axes, port.map_shape(graph.value(port.value))) for port in graph.inputs}
+    return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+
+
+def assert_close(found: NDArray[np.floating], expected: NDArray[np.floating], name: str) -> None:
+    """Up to what float32 constants and sums may lose."""
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max(), err_msg=name)
