@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from textwrap import dedent
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +20,17 @@ from tests.networks import float_reference
 CONSTANT = re.compile(r"^constant @(\S+) : ([\dx]+) \[float32\]$", re.MULTILINE)
 
 
-def graph_of(text: str) -> Graph:
-    """The graph that the text shows, with normally distributed constants."""
+def graph_of(text: str, constants: Mapping[str, Constant] = MappingProxyType({})) -> Graph:
+    """The graph that the text shows; constants that aren't given are normally distributed, each name's its own way."""
     text = 'graph "test"\n' + dedent(text)
-    rng = np.random.default_rng(0)
-    constants: dict[str, Constant] = {
-        name: rng.standard_normal([int(size) for size in shape.split("x")], np.float32)
-        for name, shape in CONSTANT.findall(text)
-    }
-    return parse_graph(text, constants).check()
+    drawn = {name: _normal(name, shape) for name, shape in CONSTANT.findall(text)}
+    return parse_graph(text, drawn | dict(constants)).check()
+
+
+def _normal(name: str, shape: str) -> NDArray[np.float32]:
+    return np.random.default_rng(list(name.encode())).standard_normal(
+        [int(size) for size in shape.split("x")], np.float32
+    )
 
 
 def text_of(graph: Graph) -> str:
@@ -34,12 +38,16 @@ def text_of(graph: Graph) -> str:
     return print_graph(graph).split("\n", 1)[1]
 
 
+def check_text(before: str, after: str, transform: Pass) -> None:
+    """That a pass makes `after` of `before`."""
+    assert text_of(transform(graph_of(before)).check()) == dedent(after)
+
+
 def check(before: str, after: str, transform: Pass) -> None:
     """That a pass on the float network makes `after` of `before`, and keeps what the network computes."""
+    check_text(before, after, transform)
     graph = graph_of(before)
-    transformed = transform(graph).check()
-    assert text_of(transformed) == dedent(after)
-    assert_same_outputs(graph, transformed)
+    assert_same_outputs(graph, transform(graph))
 
 
 def check_unchanged(text: str, transform: Pass) -> None:
