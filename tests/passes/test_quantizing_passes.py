@@ -254,7 +254,9 @@ def test_a_layer_that_could_overflow_is_refused(layer: dict[str, Any], message: 
 
 def test_bias_correction_gives_every_convolution_the_mean_of_the_float_network() -> None:
     graph = graph_of(LINEAR)
-    maps = {"x": np.random.default_rng(0).integers(-64, 64, (4, 4, 8, 8)).astype(np.float32) / 16}  # exact in 8 bits
+    maps = {
+        "x": np.random.default_rng(0).integers(-64, 64, (4, 4, 8, 8)).astype(np.float32) / np.float32(16)
+    }  # exact in 8 bits
     coarse = config(formats={"weight": {"mantissa_bits": 2}, "depthwise_weight": {"mantissa_bits": 2}})
     statistics = calibrate(graph, [maps], prepare)
     quantized = quantize_weights(assign_formats(graph, coarse, statistics.largest), coarse)
