@@ -173,7 +173,7 @@ def test_inspect_json_is_the_schedule_with_the_files(build: Path) -> None:
     files = {file["path"]: file for file in found.pop("hls_files")}
     assert found == json.loads((build / "schedule.json").read_text())
     loader = files["hls/src/loader.hpp"]
-    assert loader["purpose"] == "From memory into the accelerator: features, residuals and weights"
+    assert loader["purpose"] == "From memory into the accelerator: features and residuals"
     assert loader["lines"] == len((build / "hls" / "src" / "loader.hpp").read_text().splitlines())
 
 

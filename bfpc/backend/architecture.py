@@ -22,7 +22,8 @@ class Architecture:
     k_vec: processing elements, each making one output channel; also the channels of a group of the feature memory.
     block: the finest block the array aligns; every block of an activation or dense weight is a multiple of it.
     activation_bits: width of the signed operand that holds any activation's mantissa.
-    weight_bits: width of the signed operand that holds any weight's mantissa.
+    weight_bits: width of the signed operand that holds any dense weight's mantissa.
+    depthwise_weight_bits: the same of depthwise weights, which need a multiplier per processing element only.
     accumulator_bits: width of an accumulator, sign included.
     max_mantissa_bits: widest mantissa that the feature memory stores.
     feature_depth: vectors of c_vec mantissas in one half of the feature buffer.
@@ -34,6 +35,7 @@ class Architecture:
     block: int
     activation_bits: int
     weight_bits: int
+    depthwise_weight_bits: int
     accumulator_bits: int
     max_mantissa_bits: int
     feature_depth: int = 4096
@@ -72,7 +74,7 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
     """
     activations = list(_activation_uses(graph))
     weights = list(_weight_uses(graph))
-    dense = [use for use in weights if use.role == "dense weights"]
+    dense, depthwise = ([use for use in weights if use.role == f"{kind} weights"] for kind in ("dense", "depthwise"))
     smallest = min(use.format.block_size for use in activations + dense)
     c_vec, k_vec = array
     block = smallest if isinstance(settings.block, str) else settings.block
@@ -83,8 +85,9 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         c_vec=c_vec,
         k_vec=k_vec,
         block=block,
-        activation_bits=max(use.operand_bits for use in activations if use.role == "input"),
-        weight_bits=max((use.operand_bits for use in weights), default=2),
+        activation_bits=_widest([use for use in activations if use.role == "input"]),
+        weight_bits=_widest(dense),
+        depthwise_weight_bits=_widest(depthwise),
         accumulator_bits=_accumulator_bits(graph, settings.accumulator_bits),
         max_mantissa_bits=max(use.format.mantissa_bits for use in activations),
         feature_depth=settings.feature_depth,
@@ -92,6 +95,10 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )
+
+
+def _widest(uses: list[_Use]) -> int:
+    return max((use.operand_bits for use in uses), default=2)
 
 
 def _activation_uses(graph: Graph) -> Iterator[_Use]:

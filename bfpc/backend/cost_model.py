@@ -1,24 +1,30 @@
 """How many cycles a layer takes and how many bytes it moves, for a given tile.
 
-The model follows the generated hardware. A layer is a sequence of spatial tiles; while one is computed, the features of
-the next are loaded into the other half of the feature buffer. A spatial tile is a sequence of channel tiles, which pass
-through a pipeline of processes, each working on another channel tile:
+The model counts the trips of the generated hardware's loops, one cycle each. A layer is a sequence of spatial tiles
+that pass through a pipeline of processes, joined by FIFOs; each begins with the next tile when it is done with one:
 
-- array: a step, that is a vector at a filter tap, takes one cycle per position, while the weights of the next step are
-  assembled in registers, one processing element per cycle. It takes no less than `k_vec` or `MIN_STEP_CYCLES` cycles,
-  nor less than memory takes to deliver the weights. Steps follow each other without a gap;
-- residual load: one record per cycle, or as fast as memory delivers;
-- tail: the parameters of `k_vec` channels, then one position of a pooling window per cycle;
-- store: one record per cycle, or as fast as memory accepts.
+- load: one vector of features per position, plus a cycle per row; the features of the next tile go into the other half
+  of the feature buffer;
+- weights: one record (a processing element's weights for one step) per cycle, and one parameter of a channel;
+- array: a step, that is a vector at a filter tap, takes one cycle per position, no less than `MIN_STEP_CYCLES`, and
+  waits for the weights of the step, which arrive only few steps ahead;
+- residual: one channel group per position, plus a cycle per row;
+- tail: one position per cycle; a pooling layer's positions are collected first, then its windows' positions follow;
+- store: one channel group per position, plus a cycle per row; as many cycles per row as whole beats, and one for every
+  word of the beats that a row shares with its neighbours.
 
-The slowest process sets the pace, plus `PIPELINE_DEPTH` cycles to fill it anew; a spatial tile begins with the
-first weights, after `MEMORY_LATENCY` cycles, and ends with the tail of its last channel tile. A layer begins with the
-load of its first spatial tile, and is never faster than memory moves all of its bytes.
+Records longer than a memory port's beat take longer, and all traffic together is no faster than memory. The slowest of
+these sets the pace of a spatial tile, and takes `PIPELINE_DEPTH` cycles to begin with the next one. A layer begins with
+its program record and the load of its first tile, and ends with the last tile's way through the tail to memory, as the
+next layer reads what it stores.
+
+Depthwise layers use one lane of each processing element, 1 / c_vec of the array, whatever the tile.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,12 +32,15 @@ from functools import cached_property
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Axis, Span
+from bfpc.backend.program import LAYER_WORDS
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.ir.operators import Pair
 
-PIPELINE_DEPTH = 32
+PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
 MIN_STEP_CYCLES = 16  # more than an accumulator's addition takes, as in the hardware
+BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle, as in the hardware
+WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cycles and bytes of a layer, and what of the buffers it fills (in vectors and in positions)."""
+    """Cycles and bytes of a layer, and what of the buffers it fills (in vectors and in positions).
+
+    bound: the process that sets the pace for most of the cycles, or `memory`.
+    """
 
     cycles: int
+    bound: str
     dram_bytes: int
     feature_vectors: int
     accumulator_positions: int
@@ -54,7 +67,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class LayerWork:
-    """A layer as the cost model sees it. `window` is the pooling window's positions, 1 without pooling."""
+    """A layer as the cost model sees it. `window` is the pooling window's positions, None without pooling."""
 
     name: str
     vertical: Axis
@@ -63,7 +76,7 @@ class LayerWork:
     output: FeatureLayout
     residual: FeatureLayout | None
     parameters: ParameterLayout
-    window: int
+    window: int | None
     kernel: Pair
     architecture: Architecture
 
@@ -96,9 +109,13 @@ class LayerWork:
 
 @dataclass(frozen=True)
 class _TileCost:
+    """Cycles of a spatial tile's processes, by name; `finish` is what follows the array's last position."""
+
     load: int
-    compute: int
-    dram_bytes: int
+    processes: dict[str, int]
+    finish: int
+    load_bytes: int
+    other_bytes: int
 
 
 def layer_cost(work: LayerWork, tile: Tile) -> Cost:
@@ -112,10 +129,14 @@ def layer_cost(work: LayerWork, tile: Tile) -> Cost:
             if key not in known:
                 known[key] = _tile_cost(work, row, column)
             costs.append(known[key])
-    dram_bytes = sum(cost.dram_bytes for cost in costs)
+    paces = _paces(work, costs)
+    bounds: Counter[str] = Counter()
+    for bound, cycles in paces:
+        bounds[bound] += cycles
     return Cost(
-        cycles=max(_overlapped(costs), work.cycles_of(dram_bytes)),
-        dram_bytes=dram_bytes,
+        cycles=_start(work, costs[0]) + bounds.total() + costs[-1].finish,
+        bound=bounds.most_common(1)[0][0],
+        dram_bytes=sum(cost.load_bytes + cost.other_bytes for cost in costs),
         feature_vectors=_largest(span.region for span in rows)
         * _largest(span.region for span in columns)
         * work.vectors,
@@ -127,24 +148,42 @@ def _largest(ranges: Iterable[range]) -> int:
     return max(len(positions) for positions in ranges)
 
 
-def _overlapped(costs: list[_TileCost]) -> int:
-    """Each tile is computed while the next one is loaded."""
-    loads = [cost.load for cost in costs[1:]] + [0]
-    return (
-        MEMORY_LATENCY + costs[0].load + sum(max(cost.compute, load) for cost, load in zip(costs, loads, strict=True))
-    )
+def _start(work: LayerWork, first: _TileCost) -> int:
+    """Until the array's first position: the program record, then the first features, and beside them weights."""
+    return MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH + max(first.load, MEMORY_LATENCY + work.architecture.k_vec)
+
+
+def _paces(work: LayerWork, costs: list[_TileCost]) -> list[tuple[str, int]]:
+    """Each tile's slowest process, while the next tile is loaded, and its cycles."""
+    loads = [(cost.load, cost.load_bytes) for cost in costs[1:]] + [(0, 0)]
+    paces = []
+    for cost, (load, load_bytes) in zip(costs, loads, strict=True):
+        cycles = {**cost.processes, "load": load, "memory": work.cycles_of(load_bytes + cost.other_bytes)}
+        bound = max(cycles, key=lambda name: cycles[name])
+        paces.append((bound, cycles[bound] + PIPELINE_DEPTH))
+    return paces
 
 
 def _tile_cost(work: LayerWork, row: Span, column: Span) -> _TileCost:
-    input_bytes = 8 * _region_words(work.input, row.inside, column.inside)
-    output_bytes = 8 * _region_words(work.output, row.output, column.output)
-    residual_bytes = 8 * _region_words(work.residual, row.array, column.array) if work.residual else 0
-    weight_bytes = 8 * work.parameters.words
-    records = len(row.region) * len(column.region) * work.input.groups
+    load_bytes = WORD_BYTES * _region_words(work.input, row.inside, column.inside)
+    output_bytes = WORD_BYTES * _region_words(work.output, row.output, column.output)
+    residual_bytes = WORD_BYTES * _region_words(work.residual, row.array, column.array) if work.residual else 0
+    weight_bytes = WORD_BYTES * work.parameters.words
+    tiles, positions = len(work.channel_tiles), len(row.array) * len(column.array)
+    windows = len(row.output) * len(column.output) * work.window + 2 * PIPELINE_DEPTH if work.window else 0
+    store = _store_cycles(work, row, column)
     return _TileCost(
-        load=max(records, work.cycles_of(input_bytes)) + PIPELINE_DEPTH,
-        compute=_compute_cycles(work, row, column),
-        dram_bytes=input_bytes + output_bytes + residual_bytes + weight_bytes,
+        load=_load_cycles(work, row, column, load_bytes),
+        processes={
+            "array": _array_cycles(work, positions),
+            "weights": _weight_cycles(work),
+            "residual": tiles * _record_cycles(work.residual, row.array, column.array) if work.residual else 0,
+            "tail": tiles * (positions + windows),
+            "store": tiles * store,
+        },
+        finish=windows + store // len(row.output) + 4 * PIPELINE_DEPTH + MEMORY_LATENCY,
+        load_bytes=load_bytes,
+        other_bytes=output_bytes + residual_bytes + weight_bytes,
     )
 
 
@@ -153,36 +192,62 @@ def _region_words(layout: FeatureLayout, rows: range, columns: range) -> int:
     return full + layout.region_words(layout.groups - 1, len(rows), columns.start, columns.stop)
 
 
-def _compute_cycles(work: LayerWork, row: Span, column: Span) -> int:
-    last = len(work.channel_tiles) - 1
-    start = MEMORY_LATENCY + work.architecture.k_vec
-    paces = last * _channel_tile_cycles(work, row, column, 0) + _channel_tile_cycles(work, row, column, last)
-    return start + paces + _tail_cycles(work, row, column) + PIPELINE_DEPTH
+def _beats(bits: int) -> int:
+    return -(-bits // (64 * BEAT_WORDS))
 
 
-def _channel_tile_cycles(work: LayerWork, row: Span, column: Span, index: int) -> int:
-    """Cycles between two channel tiles: those of the slowest process."""
-    processes = (
-        _array_cycles(work, len(row.array) * len(column.array), len(work.channel_tiles[index])),
-        _transfer_cycles(work, work.residual, index, row.array, column.array),
-        _tail_cycles(work, row, column),
-        _transfer_cycles(work, work.output, index, row.output, column.output),
+def _unpacking(records: int, bits: int) -> int:
+    """Cycles for records of `bits`: one each, but no more than a beat per cycle."""
+    return max(records, _beats(records * bits))
+
+
+def _record_cycles(layout: FeatureLayout, rows: range, columns: range) -> int:
+    """Cycles for the positions of a region, and one more per row, for one channel group (or vector)."""
+    return len(rows) * (_unpacking(len(columns), layout.record_bits(0)) + 1)
+
+
+def _load_cycles(work: LayerWork, row: Span, column: Span, size: int) -> int:
+    """All groups of a vector are unpacked at once, but their rows come through one port, cut out of whole beats."""
+    unpacking = work.vectors * _record_cycles(work.input, row.region, column.region)
+    row_beats = _beats(len(column.inside) * work.input.record_bits(0)) + 1
+    reading = work.input.groups * len(row.inside) * row_beats
+    return MEMORY_LATENCY + max(unpacking, reading, work.cycles_of(size))
+
+
+def _store_cycles(work: LayerWork, row: Span, column: Span) -> int:
+    """Cycles of a channel tile: packing, or writing rows whose first and last beat hold up to 7 words of theirs."""
+    words = work.output.region_words(0, 1, column.output.start, column.output.stop)
+    writing = words // BEAT_WORDS + 2 * (BEAT_WORDS - 1)
+    return max(_record_cycles(work.output, row.output, column.output), len(row.output) * writing)
+
+
+def _step_records(work: LayerWork, channels: int) -> int:
+    """Cycles in which a step's weights are unpacked."""
+    parameters = work.parameters
+    if parameters.weight_format is None or parameters.weight_shape is None:
+        return 1
+    mantissa_bits, exponent_bits = parameters.weight_format.mantissa_bits, parameters.weight_format.exponent_bits
+    if not parameters.dense:
+        return _unpacking(1, channels * mantissa_bits)
+    lanes = min(work.architecture.c_vec, parameters.weight_shape[1])
+    blocks = -(-lanes // parameters.weight_format.block_size)
+    return _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
+
+
+def _array_cycles(work: LayerWork, positions: int) -> int:
+    cycles = 0
+    for tile in work.channel_tiles:
+        delivery = work.cycles_of(len(tile) * work.parameters.weight_bits / 8 / work.steps)
+        cycles += work.steps * max(positions, MIN_STEP_CYCLES, _step_records(work, len(tile)), delivery)
+    return cycles
+
+
+def _weight_cycles(work: LayerWork) -> int:
+    """Cycles of unpacking the weights and parameters of all channel tiles."""
+    parameters = work.parameters
+    fields = int(parameters.bias_bits > 0) + parameters.has_slope
+    fields += not parameters.dense and parameters.weight_format is not None  # depthwise exponents
+    return sum(
+        fields * (len(tile) + PIPELINE_DEPTH) + work.steps * _step_records(work, len(tile)) + PIPELINE_DEPTH
+        for tile in work.channel_tiles
     )
-    return max(processes) + PIPELINE_DEPTH
-
-
-def _array_cycles(work: LayerWork, positions: int, channels: int) -> int:
-    k_vec = work.architecture.k_vec
-    weight_load = work.cycles_of(channels * work.parameters.channel_bits / 8 / work.steps)
-    return work.steps * max(positions, k_vec, MIN_STEP_CYCLES, weight_load)
-
-
-def _tail_cycles(work: LayerWork, row: Span, column: Span) -> int:
-    return work.architecture.k_vec + len(row.output) * len(column.output) * work.window
-
-
-def _transfer_cycles(work: LayerWork, layout: FeatureLayout | None, group: int, rows: range, columns: range) -> int:
-    if layout is None:
-        return 0
-    size = 8 * layout.region_words(group, len(rows), columns.start, columns.stop)
-    return max(len(rows) * len(columns), work.cycles_of(size))

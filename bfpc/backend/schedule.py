@@ -34,6 +34,7 @@ class LayerSchedule:
     """One layer. Formats are texts such as `int5bfp/16`; the buffers' fillings are of the largest tile.
 
     activation_format is that of the map the array reads, output_format of the map the layer writes.
+    bound: what most of the cycles wait for: a process of the cost model, or memory.
     """
 
     name: str
@@ -48,6 +49,7 @@ class LayerSchedule:
     accumulator_proof: str
     macs: int
     cycles: int
+    bound: str
     utilization: float
     dram_bytes: int
     weight_bytes: int
@@ -114,7 +116,7 @@ def layer_work(graph: Graph, node: Node, architecture: Architecture, image: Laye
         output=feature_layout(graph, node.name, architecture.k_vec),
         residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
         parameters=image.layout,
-        window=1 if op.tail.pool is None else math.prod(op.tail.pool.kernel),
+        window=None if op.tail.pool is None else math.prod(op.tail.pool.kernel),
         kernel=op.kernel,
         architecture=architecture,
     )
@@ -140,6 +142,7 @@ def _schedule_layer(
         accumulator_proof=_accumulator_proof(node, work),
         macs=work.macs,
         cycles=cost.cycles,
+        bound=cost.bound,
         utilization=_utilization(work.macs, cost.cycles, architecture),
         dram_bytes=cost.dram_bytes,
         weight_bytes=8 * image.words,

@@ -32,7 +32,14 @@ ARITHMETIC = LayerArithmetic(
     tail_bits=29,
 )
 ARCHITECTURE = Architecture(
-    c_vec=64, k_vec=32, block=16, activation_bits=5, weight_bits=8, accumulator_bits=32, max_mantissa_bits=5
+    c_vec=64,
+    k_vec=32,
+    block=16,
+    activation_bits=5,
+    weight_bits=4,
+    depthwise_weight_bits=8,
+    accumulator_bits=32,
+    max_mantissa_bits=5,
 )
 AXES = ("N", "C", "H", "W")
 

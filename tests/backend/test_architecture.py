@@ -40,6 +40,11 @@ def test_operands_hold_unsigned_mantissas_with_a_sign() -> None:
     assert (architecture.activation_bits, architecture.weight_bits, architecture.max_mantissa_bits) == (7, 4, 6)
 
 
+def test_wide_depthwise_weights_leave_the_array_narrow() -> None:
+    architecture = size_architecture(small_network(), ArchitectureConfig())
+    assert (architecture.weight_bits, architecture.depthwise_weight_bits) == (4, 8)
+
+
 def test_settings_are_kept() -> None:
     settings = ArchitectureConfig(block=4, accumulator_bits=40, feature_depth=64, clock_mhz=200.0)
     architecture = size_architecture(small_network(), settings, ArraySize(128, 16))

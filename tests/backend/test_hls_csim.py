@@ -37,6 +37,7 @@ WIDEST = Architecture(
     block=4,
     activation_bits=13,
     weight_bits=12,
+    depthwise_weight_bits=12,
     accumulator_bits=48,
     max_mantissa_bits=12,
     feature_depth=2048,
@@ -44,6 +45,7 @@ WIDEST = Architecture(
 )
 NARROW = replace(WIDEST, c_vec=64, k_vec=32, block=16, activation_bits=6, weight_bits=4, accumulator_bits=32)
 LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
+LARGE_ARRAY = replace(WIDEST, c_vec=128, k_vec=64, block=32)  # its records are longer than a beat
 
 QUICK = "-O1 -Wall -Wextra -Werror"
 CHECKED = f"{QUICK} -g -fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -210,6 +212,22 @@ def test_blocks_of_a_whole_group_agree(build: Build) -> None:
     formats = (BfpFormat(8, 64, 7), BfpFormat(8, 64, 3), BfpFormat(12, 64, 5))
     case = make_case(Conv((2, 2)), (130, 3, 3), 70, formats, tile=(2, 2))
     assert_same_bits(build(LARGE_BLOCKS), case, LARGE_BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "outputs", "tile"),
+    [
+        pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), tail=RELU), (200, 5, 6), 140, (2, 6), id="dense"),
+        pytest.param(Conv((1, 1), tail=POOLED), (33, 4, 150), 65, (1, 64), id="tiles-of-64-columns"),
+        pytest.param(Depthwise((3, 3), pads=(1, 1, 1, 1), tail=RELU), (150, 4, 4), 150, (2, 4), id="depthwise"),
+    ],
+)  # fmt: skip
+def test_records_longer_than_a_beat_agree(
+    build: Build, op: Conv, shape: tuple[int, int, int], outputs: int, tile: tuple[int, int]
+) -> None:
+    formats = (BfpFormat(12, 32, 7, signed=False), BfpFormat(12, 32, 3), BfpFormat(11, 64, 7))
+    case = make_case(op, shape, outputs, formats, tile=tile, residual=None if op.tail.pool else BfpFormat(12, 32, 5))
+    assert_same_bits(build(LARGE_ARRAY, flags=CHECKED), case, LARGE_ARRAY)
 
 
 @st.composite

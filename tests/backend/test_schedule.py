@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.cost_model import PIPELINE_DEPTH, LayerWork, Tile, layer_cost
 from bfpc.backend.geometry import Axis
-from bfpc.backend.program import FIELDS, decode_program, encode_program
+from bfpc.backend.program import FIELDS, LAYER_WORDS, decode_program, encode_program
 from bfpc.backend.schedule import Schedule, layer_work, make_schedule, schedule_document
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_image import pack_weights
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
-from tests.backend.graphs import ARCHITECTURE, conv_layer, graph_of, resnet50, small_network
+from bfpc.ir.operators import Clip, Tail, Window
+from tests.backend.graphs import ARCHITECTURE, Draft, conv_layer, graph_of, resnet50, small_network
 
 
 @st.composite
@@ -63,11 +64,14 @@ def test_cost_of_a_layer_by_hand() -> None:
     """64 to 64 channels, 3x3, on 16x16, in one tile of 256 positions."""
     graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
     cost = layer_cost(_work(graph), Tile(16, 16))
-    load = 18 * 18 * 2 + PIPELINE_DEPTH  # halo included, two groups
-    array = 9 * 256 + PIPELINE_DEPTH  # per channel tile of 32
-    tail = 32 + 256 + PIPELINE_DEPTH
     latency = 100
-    assert cost.cycles == latency + load + (latency + 32) + 2 * array + tail
+    program = latency + LAYER_WORDS + PIPELINE_DEPTH
+    load = latency + 18 * (18 + 1)  # halo included; a cycle per row for its first beat
+    array = 2 * 9 * 256  # two channel tiles, nine taps
+    last_row = 42 // 8 + 2 * 7  # its words: whole beats, and up to 7 at either end
+    finish = last_row + 4 * PIPELINE_DEPTH + latency
+    assert cost.cycles == program + load + array + PIPELINE_DEPTH + finish
+    assert cost.bound == "array"
     record = 2 * (3 + 16 * 5)
     row = -(-16 * record // 64)
     weights = -(-64 * (24 + 9 * 4 * (2 + 16 * 4)) // 64)
@@ -80,6 +84,26 @@ def test_a_slow_memory_bounds_the_cycles() -> None:
     graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
     cost = layer_cost(_work(graph, replace(ARCHITECTURE, dram_gigabytes_per_second=0.03)), Tile(16, 16))
     assert cost.cycles >= cost.dram_bytes * 10  # 0.1 bytes a cycle
+    assert cost.bound == "memory"
+
+
+def test_a_layer_of_one_position_waits_for_its_weights() -> None:
+    """256 to 64 channels, 1x1: the array could take a step every 16 cycles, a step's weights take 32."""
+    draft = Draft()
+    draft.conv("classifier", draft.input("features", (256, 1, 1)), 64)
+    cost = layer_cost(_work(graph_of(draft)), Tile(1, 1))
+    assert cost.bound == "weights"
+    assert cost.cycles >= 2 * (256 // 64 + 1) * 32
+
+
+def test_pooling_takes_a_cycle_per_position_and_one_per_window_position() -> None:
+    """16 to 32 channels, 1x1, on 16x16, windows of 3x3: one step of 256 cycles, then 8 * 8 * 9 = 576."""
+    draft = Draft()
+    pool = Window("max", (3, 3), (2, 2), (0, 0, 1, 1))
+    draft.conv("stem", draft.input("image", (16, 16, 16)), 32, tail=Tail(Clip(), pool))
+    cost = layer_cost(_work(graph_of(draft)), Tile(8, 8))
+    assert cost.bound == "tail"
+    assert cost.cycles >= 256 + 576
 
 
 @pytest.mark.parametrize("size", [7, 40, 130])
@@ -127,6 +151,7 @@ def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> No
         assert layer["accumulator_bits"] == 28
         assert f"< 2^{layer['accumulator_bits'] - 1}" in layer["accumulator_proof"]
         assert 0 <= layer["utilization"] <= 1
+        assert layer["bound"] in ("array", "weights", "load", "residual", "tail", "store", "memory")
         assert list(layer["program"]) == [field.name for field in FIELDS]
 
 
@@ -147,7 +172,7 @@ def test_the_program_is_the_schedule() -> None:
     assert stem.clip_high == 2**63 - 1
 
 
-def test_resnet50_uses_85_percent_of_the_array() -> None:
+def test_resnet50_uses_92_percent_of_the_array() -> None:
     schedule = _schedule(resnet50())
     assert schedule.macs == pytest.approx(4.09e9, rel=0.01)
-    assert schedule.utilization >= 0.85
+    assert schedule.utilization >= 0.92
