@@ -10,7 +10,7 @@ such that each partial convolution fits float32; the parts are added in float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,39 +73,44 @@ def split_convolution(
     aligned activation; signed: whether activations can be negative.
     """
     weight_bound = int(np.abs(weights).max(initial=1))
-    splits = []
-    for activation_digits, weight_digits in product((1, 2, 3), (1, 2, 3)):
-        activations, parts = Digits.of(activation_bound, activation_digits), Digits.of(weight_bound, weight_digits)
-        one_signed = not signed and activation_digits == 1
-        sums = np.stack([side for part in parts.split(weights) for side in _sums(part, one_signed=one_signed)])
-        chunks = _chunks(sums, limit // activations.bound)
-        if chunks:
-            splits.append(Split(activations, parts, chunks))
-        if len(chunks) == 1:
-            break  # more digits of the weights only cost more
-    return min(splits, key=lambda split: split.cost)
+    best: Split | None = None
+    for weight_digits in (1, 2, 3):
+        parts = Digits.of(weight_bound, weight_digits)
+        sides = _one_signed_sums(parts.split(weights))
+        for activation_digits in (1, 2, 3):
+            if best is not None and best.cost <= activation_digits * weight_digits:
+                break
+            activations = Digits.of(activation_bound, activation_digits)
+            # Activations of one sign make products of two signs, whose sums do not add up.
+            sums = np.concatenate(sides) if activation_digits == 1 and not signed else sides[0] + sides[1]
+            chunks = _chunks(sums, limit // activations.bound)
+            if chunks and (best is None or Split(activations, parts, chunks).cost < best.cost):
+                best = Split(activations, parts, chunks)
+    assert best is not None, "three digits of each fit any format"
+    return best
 
 
-def _sums(weights: NDArray[np.int64], *, one_signed: bool) -> list[NDArray[np.int64]]:
-    """What bounds a sum over taps [output channels, input channels]: products of one sign each, or all magnitudes."""
-    sides = [np.maximum(weights, 0), np.maximum(-weights, 0)] if one_signed else [np.abs(weights)]
-    return [side.sum(axis=2) for side in sides]
+def _one_signed_sums(parts: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The positive and the negative weights' magnitudes, summed over taps [parts * output channels, input channels]."""
+    positive = np.concatenate([np.maximum(part, 0).sum(axis=2) for part in parts])
+    total = np.concatenate([part.sum(axis=2) for part in parts])
+    return positive, positive - total
 
 
 def _chunks(sums: NDArray[np.int64], budget: int) -> tuple[slice, ...]:
     """Equal runs of input channels, as few as keep every sum within the budget; none where that can't be.
 
-    sums: magnitudes of the weights [bounds, output channels, input channels].
+    sums: magnitudes of the weights [sums, input channels].
     """
-    channels = sums.shape[2]
+    channels = sums.shape[1]
     if int(sums.max(initial=0)) > budget:
         return ()
-    running = np.concatenate([np.zeros((*sums.shape[:2], 1), np.int64), sums.cumsum(axis=2)], axis=2)
-    for count in range(max(1, -(-int(running[..., -1].max()) // budget)), channels + 1):
+    running = np.concatenate([np.zeros((len(sums), 1), np.int64), sums.cumsum(axis=1)], axis=1)
+    for count in range(max(1, -(-int(running[:, -1].max()) // budget)), channels + 1):
         length = -(-channels // count)
         if length > CHUNK_MULTIPLE:
             length = -(-length // CHUNK_MULTIPLE) * CHUNK_MULTIPLE
         bounds = [*range(0, channels, length), channels]
-        if int(np.diff(running[..., bounds], axis=2).max()) <= budget:
+        if int(np.diff(running[:, bounds], axis=1).max()) <= budget:
             return tuple(slice(start, stop) for start, stop in pairwise(bounds))
     raise AssertionError("a single channel is within the budget")

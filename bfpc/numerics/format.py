@@ -90,3 +90,8 @@ class BfpTensor:
         else:
             offsets = np.repeat(self.offsets, self.format.block_size, axis=1)[:, : self.mantissas.shape[1]]
         return self.mantissas.astype(np.int64) << offsets.astype(np.int64)
+
+    @property
+    def real(self) -> NDArray[np.float64]:
+        """The elements as real numbers."""
+        return np.ldexp(self.aligned.astype(np.float64), self.format.exponent)

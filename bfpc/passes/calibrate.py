@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.ir.graph import Graph, Node, Value
-from bfpc.ir.operators import Conv, Depthwise, Pass, Tail
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Conv, Depthwise
 from bfpc.ir.shapes import array_shape
 
 Maps = NDArray[np.float32]
@@ -19,8 +21,9 @@ Prepare = Callable[[Graph, list[str]], Runner]
 
 @dataclass(frozen=True)
 class Statistics:
-    """largest: for every value the largest magnitude seen. means: for every convolution the mean of each output
-    channel before its tail, [output channels]."""
+    """largest: for every value the largest magnitude seen.
+    means: for every convolution the mean of each output channel's sum, without bias [output channels].
+    """
 
     largest: Mapping[str, float]
     means: Mapping[str, NDArray[np.float64]]
@@ -31,46 +34,49 @@ def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepa
 
     images: for each the input maps; prepare: makes a graph ready to run for some of its values.
     """
-    split, before_tail = split_tails(graph)
     names = [value.name for value in (*graph.values, *(node.output for node in graph.nodes))]
-    run = prepare(split, [*names, *before_tail.values()])
+    convolutions = [node for node in graph.nodes if isinstance(node.op, Conv | Depthwise)]
+    run = prepare(graph, names)
     largest = dict.fromkeys(names, 0.0)
-    sums: dict[str, NDArray[np.float64]] = {}
-    count = 0
+    taps: dict[str, list[NDArray[np.float64]]] = {node.name: [] for node in convolutions}
     for maps in images:
         results = run(maps)
-        count += 1
         for name in names:
-            largest[name] = max(largest[name], float(np.abs(results[name]).max()))
-        for layer, name in before_tail.items():
-            sums[layer] = sums.get(layer, 0) + results[name].mean(axis=(0, 2, 3), dtype=np.float64)
-    return Statistics(largest, {layer: total / count for layer, total in sums.items()})
+            largest[name] = max(largest[name], float(results[name].max()), -float(results[name].min()))
+        for node in convolutions:
+            taps[node.name].append(tap_means(graph, node, results[node.inputs["x"]]))
+    means = {
+        node.name: mean_sum(node, graph.array(node.inputs["weight"]), np.mean(taps[node.name], axis=0))
+        for node in convolutions
+    }
+    return Statistics(largest, means)
 
 
-def split_tails(graph: Graph) -> tuple[Graph, dict[str, str]]:
-    """The same network with every convolution's sum before its tail as a value of its own, and their names by layer."""
-    nodes: list[Node] = []
-    names: dict[str, str] = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Conv | Depthwise):
-            array, tail = split_tail(graph, node)
-            nodes += [array, tail]
-            names[node.name] = array.name
-        else:
-            nodes.append(node)
-    return graph.with_nodes(nodes), names
+def mean_sum(node: Node, weight: NDArray[Any], taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over images and positions of what a convolution makes, without bias [output channels].
 
-
-def split_tail(graph: Graph, node: Node) -> tuple[Node, Node]:
-    """A convolution as what its array and bias make, without a format, and a pass with its tail.
-
-    %y = Conv(x, w, bias=b, residual=%r) {tail}
-    ->  %y.sum = Conv(x, w, bias=b); %y = Pass(%y.sum, residual=%r) {tail}
+    A mean of sums is a sum of means: of the inputs under each filter tap (see `tap_means`).
     """
-    assert isinstance(node.op, Conv | Depthwise)
+    products = weight * (taps[:, None] if isinstance(node.op, Depthwise) else taps)
+    return np.asarray(products.sum(axis=(1, 2, 3)), np.float64)
+
+
+def tap_means(graph: Graph, node: Node, x: Maps) -> NDArray[np.float64]:
+    """The mean input of each filter tap over images and output positions [input channels, kernel height, kernel width].
+
+    x: what the convolution reads [batch, channels, height, width].
+    """
+    op = node.op
+    assert isinstance(op, Conv | Depthwise)
     shapes = {"x": graph.value(node.inputs["x"]).shape, "weight": (node.output.shape[0],)}
-    sums = Value(f"{node.name}.sum", array_shape(node.op, shapes))
-    array_inputs = {role: name for role, name in node.inputs.items() if role in ("x", "weight", "bias")}
-    tail_inputs = {role: name for role, name in node.inputs.items() if role in ("residual", "slope")}
-    array = Node(replace(node.op, tail=Tail()), array_inputs, sums)
-    return array, Node(Pass(tail=node.op.tail), {"x": sums.name, **tail_inputs}, node.output)
+    _, height, width = array_shape(op, shapes)
+    pads = [(max(before, 0), max(after, 0)) for before, after in ((op.pads[0], op.pads[2]), (op.pads[1], op.pads[3]))]
+    crop = [max(-op.pads[axis], 0) for axis in (0, 1)]
+    padded = np.pad(x, ((0, 0), (0, 0), *pads)) if any(map(any, pads)) else x
+    means = np.empty((x.shape[1], *op.kernel))
+    for row, column in product(range(op.kernel[0]), range(op.kernel[1])):
+        top, left = crop[0] + row * op.dilation[0], crop[1] + column * op.dilation[1]
+        rows = slice(top, top + (height - 1) * op.stride[0] + 1, op.stride[0])
+        columns = slice(left, left + (width - 1) * op.stride[1] + 1, op.stride[1])
+        means[:, row, column] = padded[:, :, rows, columns].mean(axis=(2, 3)).mean(axis=0, dtype=np.float64)
+    return means

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bfpc.ir.graph import Constant, Graph, Node, Port
 from bfpc.ir.operators import Concat, Conv, Depthwise
-from bfpc.passes.calibrate import Maps, Prepare, split_tail
+from bfpc.numerics.format import BfpTensor
+from bfpc.passes.calibrate import Maps, Prepare, mean_sum, tap_means
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.progress import Progress
 
@@ -30,16 +31,16 @@ def correct_bias(
 ) -> Graph:
     """Takes a graph with formats and quantized weights, and real biases.
 
-    means: of the float network's sums per output channel, by layer; maps: a batch of input maps; prepare: makes a graph
-    ready to run for some of its values.
+    means: of the float network's sums without bias, per output channel, by layer; maps: a batch of input maps; prepare:
+    makes a graph ready to run for some of its values.
     """
     constants: dict[str, Constant] = dict(graph.constants)
     alive, readers, nodes = dict(maps), graph.consumers(), []
     for node in progress(graph.nodes, "correcting biases"):
         if isinstance(node.op, Conv | Depthwise):
-            sums, _ = split_tail(graph, node)
-            quantized = _run(graph, sums, constants, alive, prepare)
-            error = means[node.name] - quantized.mean(axis=(0, 2, 3), dtype=np.float64)
+            weight = graph.constants[node.inputs["weight"]]
+            assert isinstance(weight, BfpTensor)
+            error = means[node.name] - mean_sum(node, weight.real, tap_means(graph, node, alive[node.inputs["x"]]))
             name = f"{node.name}.corrected_bias"
             constants[name] = (_bias(graph, node) + error).astype(np.float32)
             node = replace(node, inputs={**node.inputs, "bias": name})
