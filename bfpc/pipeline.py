@@ -32,7 +32,7 @@ from bfpc.passes.lower_layers import absorb_pass, lower_layers
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights
-from bfpc.progress import Progress, silent
+from bfpc.progress import Progress, silent, step
 
 Pass = Callable[[Graph], Graph]
 
@@ -59,7 +59,7 @@ def compile_model(
     after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
     """
     check_replaceable(output)
-    network = read_model(model)
+    network = step(progress, "reading the model", lambda: read_model(model))
     dump = Dump(dump_ir)
     graph = run_passes(network.graph, float_passes(config), dump)
     data = load_inputs(calibration, input_specs(graph), config.preprocessing, config.calibration.images)
@@ -68,8 +68,9 @@ def compile_model(
     architecture = size_architecture(graph, config.architecture, config.array_size)
     epilogue = None if network.epilogue is None else network.epilogue.SerializeToString(deterministic=True)
     onnx = network.model.SerializeToString(deterministic=True)
-    design = make_design(graph, architecture, config, onnx, epilogue)
-    write_build(design, output, make_vectors(graph, architecture.k_vec, data))
+    design = step(progress, "scheduling", lambda: make_design(graph, architecture, config, onnx, epilogue))
+    vectors = step(progress, "running one image", lambda: make_vectors(graph, architecture.k_vec, data))
+    step(progress, "writing the build", lambda: write_build(design, output, vectors))
     return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))
 
 

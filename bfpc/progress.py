@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -18,3 +18,9 @@ def silent(items: Iterable[Item], description: str) -> Iterable[Item]:
     """Shows nothing."""
     del description
     return items
+
+
+def step(progress: Progress, description: str, work: Callable[[], Item]) -> Item:
+    """Does one piece of work of unknown length, and returns what it makes."""
+    [result] = [work() for _ in progress([None], description)]
+    return result

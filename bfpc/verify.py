@@ -23,7 +23,7 @@ from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.numerics.format import BfpTensor
 from bfpc.pipeline import first_image, input_specs
-from bfpc.progress import Progress, silent
+from bfpc.progress import Progress, silent, step
 from bfpc.simulation import build_simulation, run_simulation
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -39,10 +39,10 @@ def verify(
     With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit. Raises a
     BfpcError where the build or the data is at fault.
     """
-    build = read_build(folder)
+    build = step(progress, "reading the build", lambda: read_build(folder))
     data = load_inputs(inputs, input_specs(build.graph), build.config.preprocessing, count)
-    runner = _Runner(build)
-    simulation = build_simulation(folder) if csim else None
+    runner = step(progress, "preparing", lambda: _Runner(build))
+    simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
     layers: dict[str, Measure] = {}
     outputs: dict[str, Measure] = {}
     difference: str | None = None
