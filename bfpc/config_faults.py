@@ -49,7 +49,10 @@ def _fault(
     if field is None or field.description is None:
         fix = f"give a mapping with keys of {', '.join(_section(model, path).model_fields)}"
         return ConfigError(f"{name} is {value!r}", where=located.where, fix=fix)
-    meant = nearest(value, field.description.replace(",", " ").split()) if isinstance(value, str) else ""
+    words = (
+        [] if field.description.startswith("a ") else field.description.replace(",", " ").split()
+    )  # else it explains
+    meant = nearest(value, words) if isinstance(value, str) else ""
     return ConfigError(f"{name} is {value!r}", where=located.where, fix=f"give {field.description}{meant}")
 
 

@@ -150,7 +150,7 @@ def _from_arrays(arrays: Mapping[str, Array], inputs: Sequence[InputSpec], limit
     fitted = {spec.name: _fit(arrays[spec.name], spec, limit, where) for spec in inputs}
     if len({len(array) for array in fitted.values()}) > 1:
         lengths = ", ".join(f"{name} has {len(array)}" for name, array in fitted.items())
-        raise DataError(f"the inputs differ in their number of images: {lengths}", where=where)
+        raise DataError(f"the inputs differ in their number of images: {lengths}", where=where, fix="give each as many")
     return fitted
 
 
@@ -161,9 +161,11 @@ def _fit(array: Array, spec: InputSpec, limit: int, where: str) -> Array:
     if array.shape == spec.shape[1:]:
         array = array[np.newaxis]
     if array.shape[1:] != spec.shape[1:] or array.ndim != len(spec.shape) or not len(array):
-        raise DataError(f"an array has shape {array.shape}, the network takes {expected}", where=place)
+        what = f"an array has shape {array.shape}, the network takes {expected}"
+        raise DataError(what, where=place, fix="save it in this layout; one image may come without the first axis")
     if not (np.can_cast(array.dtype, spec.dtype, "same_kind") and array.dtype.kind in "buif"):
-        raise DataError(f"an array of {array.dtype} where the network takes {spec.dtype}", where=place)
+        what = f"an array of {array.dtype} where the network takes {spec.dtype}"
+        raise DataError(what, where=place, fix=f"save it as {spec.dtype}")
     with np.errstate(over="ignore"):
         batch = array[:limit].astype(spec.dtype)
     if batch.dtype.kind == "f" and not np.isfinite(batch).all():

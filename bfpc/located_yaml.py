@@ -56,7 +56,8 @@ def read(path: Path, name: str) -> Located:
     except UnicodeDecodeError as error:
         raise ConfigError(f"not a text file: {error.reason}", where=name, fix="save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"cannot read the config: {error.strerror}", where=name) from None
+        fix = "name a YAML file that can be read"
+        raise ConfigError(f"cannot read the config: {error.strerror}", where=name, fix=fix) from None
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -66,7 +67,7 @@ def read(path: Path, name: str) -> Located:
         where = f"{name}:{mark.line + 1}" if mark else name
         raise ConfigError(f"not valid YAML: {error.problem}", where=where, fix="check indentation and colons") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"not valid YAML: {error}", where=name) from None
+        raise ConfigError(f"not valid YAML: {error}", where=name, fix="write it as plain text") from None
 
 
 def merge(base: Located, change: Located) -> Located:
