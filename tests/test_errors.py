@@ -1,0 +1,310 @@
+"""Every mistake a user can make, and the message it gets: a golden file per kind, provoked through the command line.
+
+pytest tests/test_errors.py --update-golden    writes them anew, to be read before they are committed
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from bfpc.cli import main
+from tests.conftest import Golden
+from tests.frontend import test_refusals as refusals
+from tests.networks.onnx_writer import OnnxWriter, Tensor
+
+# What other libraries say, and the newest opset, change with their versions.
+QUOTED = re.compile(
+    r"((?:not valid YAML|not valid ONNX|contradict each other|cannot be read|cannot read the config|not a text file"
+    r"|not a readable picture|not a readable array file|not a build folder|cannot write the \w+): )[^\n]*"
+)
+NEWEST_OPSET = re.compile(r"(?<=opset from 7 to )\d+")
+COMPILE = "compile net.onnx"
+Prepare = Callable[[], object]
+Situation = tuple[str, str, Prepare]  # its name, the arguments, and what makes it
+
+
+def write(name: str, content: str | bytes) -> None:
+    Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def save_network(build: Callable[[OnnxWriter, Tensor], Tensor], *shape: int) -> None:
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = net.input(*shape)
+    onnx.save(net.finish("network", [build(net, x)]), "net.onnx")
+
+
+def small_conv(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("Conv", [x.name, net.normal(4, x.shape[1], 1, 1)], (1, 4, *x.shape[2:]))
+
+
+small_network = partial(save_network, small_conv, 1, 3, 8, 8)
+
+
+def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The message of a situation, made in an empty folder; nothing else may come of it."""
+    name, arguments, prepare = situation
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    small_network()
+    prepare()
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    result = CliRunner().invoke(main, arguments.split())
+    assert result.exit_code == 2, (name, result.output, result.exception)
+    assert result.stdout == "", name
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before, name
+    message = NEWEST_OPSET.sub("...", QUOTED.sub(r"\1...", result.stderr)).replace(str(folder), ".")
+    return f"# {name}\n$ bfpc {arguments}\n{message}"
+
+
+def check_table(
+    table: Sequence[Situation], name: str, golden: Golden, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [provoke(situation, folder / str(index), monkeypatch) for index, situation in enumerate(table)]
+    golden(f"errors/{name}.txt", "\n".join(messages))
+
+
+# -- configs ----------------------------------------------------------------------------------------------------------
+
+CONFIGS: Mapping[str, str | bytes] = {
+    "an unknown key": "formats:\n  activations: {mantissa_bits: 8}\n",
+    "a value out of range": "formats:\n  weight: {mantissa_bits: 13}\n",
+    "a value that is not allowed": "formats: {weight: {block_size: 12}}\n",
+    "a value of another type": "formats: {weight: {mantissa_bits: four}}\n",
+    "a section that is no mapping": "formats: 8\n",
+    "an override that selects nothing": "overrides:\n- weight: {mantissa_bits: 8}\n",
+    "several faults": "formats:\n  weight: {mantissa_bits: 1, block: 3}\nverfy: {}\ncalibration: {images: 0}\n",
+    "an array too small for the blocks": "formats: {activation: {block_size: 64}}\narchitecture: {k_vec: 32}\n",
+    "an array coarser than the blocks": "formats: {weight: {block_size: 8}}\narchitecture: {block: 16}\n",
+    "more outputs than lanes": "architecture: {k_vec: 128, c_vec: 64}\n",
+    "no YAML": "formats: {weight\n",
+    "no text": b"\xff\xfe\x00",
+    "no mapping": "- int8\n",
+    "a key given twice": "formats: {}\npasses: {}\nformats: {}\n",
+    "a value that contains itself": "formats: &a {weight: *a}\n",
+    "extends something unknown": "extends: int9\n",
+    "extends several": "extends: [int8, int4]\n",
+    "extends itself": "extends: ./config.yaml\n",
+}
+
+
+def test_configs(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = f"{COMPILE} -c ./config.yaml"
+    table: list[Situation] = [
+        ("no such preset", f"{COMPILE} -c int44", lambda: None),
+        ("no such file", f"{COMPILE} -c ./mine.yaml", lambda: None),
+        ("a folder", f"{COMPILE} -c ./folder", lambda: Path("folder").mkdir()),
+        *((name, arguments, partial(write, "config.yaml", text)) for name, text in CONFIGS.items()),
+    ]
+    check_table(table, "config", golden, tmp_path, monkeypatch)
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+
+def changed_model(change: Callable[[onnx.ModelProto], None]) -> None:
+    model = refusals.relu_model()
+    change(model)
+    onnx.save(model, "net.onnx")
+
+
+def without_external_data() -> None:
+    model = onnx.load("net.onnx")
+    onnx.save(model, "net.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    Path("weights.bin").unlink()
+
+
+def unsupported_network() -> None:
+    def build(net: OnnxWriter, x: Tensor) -> Tensor:
+        for operator in ("Sigmoid", "Tanh", "Sigmoid"):
+            x = small_conv(net, net.node(operator, [x.name], x.shape))
+        return x
+
+    save_network(build, 1, 4, 6, 6)
+
+
+def weights_that_are_not_numbers(net: OnnxWriter, x: Tensor) -> Tensor:
+    weight = net.constant(np.full((4, 4, 1, 1), np.nan, np.float32))
+    return net.node("Conv", [x.name, weight], x.shape)
+
+
+def test_models(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: dict[str, Prepare] = {
+        "no such file": lambda: Path("net.onnx").unlink(),
+        "an empty file": partial(write, "net.onnx", b""),
+        "another file": partial(write, "net.onnx", b"an essay"),
+        "external data that is missing": without_external_data,
+        "operators that the accelerator lacks": unsupported_network,
+        "weights that are not numbers": partial(save_network, weights_that_are_not_numbers, 1, 4, 6, 6),
+    }
+    changes = (
+        *(refusals.with_opset, refusals.with_symbolic_height, refusals.with_integers, refusals.with_rank_5),
+        *(refusals.without_a_shape, refusals.without_inputs, refusals.with_another_batch),
+        *(refusals.with_a_constant_output, refusals.with_nothing_to_compute, refusals.with_an_undefined_operand),
+        refusals.of_the_future,
+    )
+    table: list[Situation] = [(name, COMPILE, prepare) for name, prepare in files.items()]
+    table += [(change.__name__.replace("_", " "), COMPILE, partial(changed_model, change)) for change in changes]
+    table.append(("a folder", "compile folder", lambda: Path("folder").mkdir()))
+    check_table(table, "model", golden, tmp_path, monkeypatch)
+
+
+# -- data -------------------------------------------------------------------------------------------------------------
+
+
+def two_inputs(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("Add", [x.name, net.input(*x.shape).name], x.shape)
+
+
+def arrays(**named: Any) -> None:
+    np.savez("data.npz", allow_pickle=True, **named)
+
+
+def for_two_inputs(**named: Any) -> None:
+    save_network(two_inputs, 1, 3, 8, 8)
+    arrays(**named)
+
+
+def pictures(folder: str = "pictures", config: str = "") -> None:
+    Path(folder).mkdir()
+    Image.new("RGB", (16, 16)).save(f"{folder}/picture.png")
+    write("config.yaml", config)
+
+
+def pictures_for_four_channels() -> None:
+    save_network(small_conv, 1, 4, 8, 8)
+    pictures()
+
+
+def broken_picture() -> None:
+    Path("pictures").mkdir()
+    write("pictures/picture.png", b"no picture")
+
+
+def test_data(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    map_, one = np.zeros((3, 8, 8), np.float32), np.zeros((1, 3, 8, 8), np.float32)
+    of_arrays: dict[str, Prepare] = {
+        "no arrays": partial(write, "data.npz", b"no arrays"),
+        "objects": partial(arrays, x=np.array([None])),
+        "another shape": partial(arrays, x=np.zeros((2, 8, 8, 3))),
+        "no images": partial(arrays, x=one[:0]),
+        "complex numbers": partial(arrays, x=map_.astype(complex)),
+        "NaN": partial(arrays, x=map_ * np.nan),
+        "an input without an array": partial(for_two_inputs, input0=map_, other=map_),
+        "different numbers of images": partial(for_two_inputs, input0=one, input1=np.repeat(one, 2, axis=0)),
+    }
+    of_pictures: dict[str, Prepare] = {
+        "an empty folder": lambda: Path("pictures").mkdir(),
+        "a broken picture": broken_picture,
+        "a network that takes no pictures": pictures_for_four_channels,
+    }
+    configs = {
+        "a crop of another size": "preprocessing: {crop: [9, 9]}\n",
+        "a mean for two channels": "preprocessing: {mean: [0.5, 0.5]}\n",
+    }
+    table: list[Situation] = [
+        ("no such file", f"{COMPILE} --calibration nowhere", lambda: None),
+        *((name, f"{COMPILE} --calibration data.npz", prepare) for name, prepare in of_arrays.items()),
+        *((name, f"{COMPILE} --calibration pictures", prepare) for name, prepare in of_pictures.items()),
+        *(
+            (name, f"{COMPILE} -c ./config.yaml --calibration pictures", partial(pictures, config=config))
+            for name, config in configs.items()
+        ),
+    ]
+    check_table(table, "data", golden, tmp_path, monkeypatch)
+
+
+# -- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def steep_prelu(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("PRelu", [x.name, net.uniform(200, 201, 3, 1, 1)], x.shape)
+
+
+def wide_pool(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("GlobalMaxPool", [x.name], (1, 3, 1, 1))
+
+
+def wide_filter(net: OnnxWriter, x: Tensor) -> Tensor:
+    y = net.node("Conv", [x.name, net.normal(128, 3, 1, 1)], (1, 128, *x.shape[2:]))
+    return net.node("Conv", [y.name, net.normal(4, 128, 9, 9)], (1, 4, x.shape[2] - 8, x.shape[3] - 8))
+
+
+def test_what_does_not_fit(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = f"{COMPILE} -c ./config.yaml"
+    wide = "formats:\n  input: &wide {mantissa_bits: 12, exponent_range: 31}\n  output: *wide\n"
+    narrow = "architecture: {accumulator_bits: 32}\nformats: {input: {mantissa_bits: 12, exponent_range: 20}}\n"
+    cases: tuple[tuple[str, str, Prepare], ...] = (
+        ("accumulators", f"{wide}  weight: {{mantissa_bits: 12, exponent_range: 9}}\n", small_network),
+        ("the layer tail", wide, partial(save_network, steep_prelu, 1, 3, 8, 8)),
+        ("accumulators of a given width", narrow, small_network),
+        ("a slope", "", partial(save_network, steep_prelu, 1, 3, 8, 8)),
+        ("a pooling window", "architecture: {feature_depth: 64}\n", partial(save_network, wide_pool, 1, 3, 40, 40)),
+        ("a filter", "architecture: {feature_depth: 64}\n", partial(save_network, wide_filter, 1, 3, 12, 12)),
+    )
+
+    def prepare(config: str, network: Prepare) -> None:
+        write("config.yaml", config)
+        network()
+
+    table = [(name, arguments, partial(prepare, config, network)) for name, config, network in cases]
+    check_table(table, "capacity", golden, tmp_path, monkeypatch)
+
+
+# -- build folders ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        small_network()
+        assert CliRunner().invoke(main, COMPILE.split()).exit_code == 0
+    return folder / "build"
+
+
+def test_build_folders(build: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged() -> None:
+        shutil.copytree(build, "build")
+        Path("build/hls/src/loader.hpp").unlink()
+        write("build/weights.bin", b"")
+
+    def of_another_version() -> None:
+        shutil.copytree(build, "build")
+        manifest = json.loads(Path("build/manifest.json").read_text())
+        write("build/manifest.json", json.dumps({**manifest, "manifest_version": 99}))
+
+    def somebodys_own() -> None:
+        Path("build").mkdir()
+        write("build/thesis.txt", "")
+
+    def without_a_compiler() -> None:
+        shutil.copytree(build, "build")
+        monkeypatch.setenv("CXX", "no-such-compiler")
+
+    table: list[Situation] = [
+        ("an output that holds something else", COMPILE, somebodys_own),
+        ("an output that is a file", f"{COMPILE} -o net.onnx", lambda: None),
+        ("a dump into a file", f"{COMPILE} --dump-ir net.onnx", lambda: None),
+        ("an output within a file", f"{COMPILE} -o net.onnx/build", lambda: None),
+        ("verify without a build", "verify nowhere", lambda: None),
+        ("inspect without a build", "inspect nowhere", lambda: None),
+        ("inspect what is no build", "inspect build", somebodys_own),
+        ("a build of another version", "verify build", of_another_version),
+        ("a damaged build", "verify build", damaged),
+        ("no C++ compiler", "verify build --csim", without_a_compiler),
+        ("data that does not fit", "verify build --inputs nowhere", lambda: shutil.copytree(build, "build")),
+    ]
+    check_table(table, "build", golden, tmp_path, monkeypatch)
