@@ -41,12 +41,12 @@ def inspection(found: Inspection) -> RenderableType:
     """Every layer's numbers and its run, the tour of the HLS files, and the whole."""
     layers = found.schedule["layers"]
     formats = ("layer", "operator", "reads", "weights", "writes")
-    costs = ("tile", "MACs", "cycles", "utilization", "weight\nbytes", "DRAM\nbytes")
+    costs = ("tile", "MACs", "cycles", "array\nused", "weight\nbytes", "DRAM\nbytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
         _table("Arithmetic", formats, ("accumulator",), map(_arithmetic, layers)),
         "",
-        _table("Schedule", ("layer",), costs, map(_costs, layers)),
+        _table("Schedule", ("layer", "limited by"), costs, map(_costs, layers)),
         "",
         _table("HLS files", ("file", "what it is"), ("lines",), files),
         "",
@@ -68,6 +68,7 @@ def _arithmetic(layer: dict[str, Any]) -> tuple[str, ...]:
 def _costs(layer: dict[str, Any]) -> tuple[str, ...]:
     return (
         layer["name"],
+        layer["bound"],
         f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
         _count(layer["macs"]),
         _count(layer["cycles"]),

@@ -151,6 +151,7 @@ def test_inspect_shows_every_layer_and_a_tour_of_the_generated_files(build: Path
             layer["activation_format"],
             layer["weight_format"] or "",
             layer["output_format"],
+            layer["bound"],
             f"{program['tile_height']} x {program['tile_width']}",
             f"{layer['accumulator_bits']} bits",
             f"{layer['utilization']:.1%}",
