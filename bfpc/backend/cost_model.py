@@ -108,7 +108,7 @@ class LayerWork:
 
 
 @dataclass(frozen=True)
-class _TileCost:
+class TileCost:
     """Cycles of a spatial tile's processes, by name; `finish` is what follows the array's last position."""
 
     load: int
@@ -121,14 +121,7 @@ class _TileCost:
 def layer_cost(work: LayerWork, tile: Tile) -> Cost:
     """The cost of a layer with the given tile, whether it fits the buffers or not."""
     rows, columns = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
-    known: dict[tuple[int, ...], _TileCost] = {}
-    costs = []
-    for row in rows:
-        for column in columns:
-            key = (len(row.output), len(row.array), len(row.region), len(row.inside), column.output.start)
-            if key not in known:
-                known[key] = _tile_cost(work, row, column)
-            costs.append(known[key])
+    costs = tile_costs(work, tile)
     paces = _paces(work, costs)
     bounds: Counter[str] = Counter()
     for bound, cycles in paces:
@@ -144,16 +137,29 @@ def layer_cost(work: LayerWork, tile: Tile) -> Cost:
     )
 
 
+def tile_costs(work: LayerWork, tile: Tile) -> list[TileCost]:
+    """The costs of a layer's spatial tiles, in their order."""
+    known: dict[tuple[int, ...], TileCost] = {}
+    costs = []
+    for row in work.vertical.spans(tile.height):
+        for column in work.horizontal.spans(tile.width):
+            key = (len(row.output), len(row.array), len(row.region), len(row.inside), column.output.start)
+            if key not in known:
+                known[key] = _tile_cost(work, row, column)
+            costs.append(known[key])
+    return costs
+
+
 def _largest(ranges: Iterable[range]) -> int:
     return max(len(positions) for positions in ranges)
 
 
-def _start(work: LayerWork, first: _TileCost) -> int:
+def _start(work: LayerWork, first: TileCost) -> int:
     """Until the array's first position: the program record, then the first features, and beside them weights."""
     return MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH + max(first.load, MEMORY_LATENCY + work.architecture.k_vec)
 
 
-def _paces(work: LayerWork, costs: list[_TileCost]) -> list[tuple[str, int]]:
+def _paces(work: LayerWork, costs: list[TileCost]) -> list[tuple[str, int]]:
     """Each tile's slowest process, while the next tile is loaded, and its cycles."""
     loads = [(cost.load, cost.load_bytes) for cost in costs[1:]] + [(0, 0)]
     paces = []
@@ -164,7 +170,7 @@ def _paces(work: LayerWork, costs: list[_TileCost]) -> list[tuple[str, int]]:
     return paces
 
 
-def _tile_cost(work: LayerWork, row: Span, column: Span) -> _TileCost:
+def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     load_bytes = WORD_BYTES * _region_words(work.input, row.inside, column.inside)
     output_bytes = WORD_BYTES * _region_words(work.output, row.output, column.output)
     residual_bytes = WORD_BYTES * _region_words(work.residual, row.array, column.array) if work.residual else 0
@@ -172,7 +178,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> _TileCost:
     tiles, positions = len(work.channel_tiles), len(row.array) * len(column.array)
     windows = len(row.output) * len(column.output) * work.window + 2 * PIPELINE_DEPTH if work.window else 0
     store = _store_cycles(work, row, column)
-    return _TileCost(
+    return TileCost(
         load=_load_cycles(work, row, column, load_bytes),
         processes={
             "array": _array_cycles(work, positions),

@@ -1,0 +1,111 @@
+"""The cost model against the generated C++: the trips of its pipelined loops, counted while it runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bfpc.backend.cost_model import MEMORY_LATENCY, PIPELINE_DEPTH, Tile, tile_costs
+from bfpc.backend.program import FIELDS, encode_program
+from bfpc.backend.render import render
+from bfpc.backend.schedule import layer_work, make_schedule
+from bfpc.backend.weight_image import pack_weights
+from bfpc.ir.operators import Clip, Tail, Window
+from tests.backend.graphs import ARCHITECTURE, Draft, graph_of
+
+COUNTER = """
+#include <cstdio>
+#include <map>
+#include <string>
+struct Trips : std::map<std::string, long> {
+    ~Trips()
+    {
+        const char* separator = "{";
+        for (const auto& entry : *this) {
+            std::fprintf(stderr, "%s\\"%s\\": %ld", separator, entry.first.c_str(), entry.second);
+            separator = ", ";
+        }
+        std::fprintf(stderr, "}");
+    }
+};
+inline Trips& counted_trips() { static Trips counted; return counted; }
+#define BFPC_PIPELINE ++counted_trips()[__func__];
+"""
+SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256)
+
+# The loops of each process of the cost model.
+LOOPS = {
+    "load": ("unpack_region",),
+    "weights": ("unpack_field", "unpack_dense", "unpack_depthwise"),
+    "array": ("dot_product_array",),
+    "tail": ("pool_windows", "pool_channel_tile", "forward"),
+    "store": ("pack_outputs",),
+}
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A C simulation that prints how many trips each function's pipelined loops made."""
+    folder = tmp_path_factory.mktemp("counting")
+    for name, text in render(SMALL, FIELDS).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "trips.hpp").write_text(COUNTER)
+    subprocess.run(["make", "build", "CXXFLAGS=-O1 -include trips.hpp"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def _dense(kernel: int, shape: tuple[int, int, int], outputs: int, tail: Tail | None = None) -> Draft:
+    draft = Draft()
+    draft.conv("layer", draft.input("x", shape), outputs, kernel, tail=tail)
+    return draft
+
+
+def _depthwise() -> Draft:
+    draft = Draft()
+    draft.depthwise("layer", draft.input("x", (70, 20, 20)))
+    return draft
+
+
+POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
+LAYERS = {
+    "dense": _dense(3, (100, 20, 24), 70),
+    "pointwise": _dense(1, (64, 20, 24), 128),
+    "pooled": _dense(1, (147, 20, 20), 64, POOLED),
+    "fully connected": _dense(1, (300, 1, 1), 100),
+    "depthwise": _depthwise(),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_model_counts_the_trips_of_the_loops(counting: Path, name: str) -> None:
+    graph = graph_of(LAYERS[name])
+    image = pack_weights(graph, SMALL)
+    schedule = make_schedule(graph, SMALL, image)
+    layer = schedule.layers[0].program
+    work = layer_work(graph, graph.nodes[0], SMALL, image.layers["layer"])
+    costs = tile_costs(work, Tile(layer.tile_height, layer.tile_width))
+    expected = Counter({"load": sum(cost.load - MEMORY_LATENCY for cost in costs)})
+    for cost in costs:
+        expected.update(cost.processes)
+    encode_program(schedule.program).tofile(counting / "program.bin")
+    image.words.tofile(counting / "weights.bin")
+    np.zeros(schedule.memory.input_words, np.uint64).tofile(counting / "input.bin")
+    arguments = ["./csim", "program.bin", "weights.bin", "input.bin", "trace.bin"]
+    ran = subprocess.run(arguments, cwd=counting, capture_output=True, text=True, check=True)
+    trips = json.loads(ran.stderr)
+
+    refills = 5 * PIPELINE_DEPTH * len(costs) * layer.channel_tiles  # loops begun anew, which are no trips
+    for process, loops in LOOPS.items():
+        counted = sum(trips.get(loop, 0) for loop in loops)
+        assert counted <= expected[process], process
+        if process in ("array", "load") and expected["weights"] <= expected["array"]:
+            assert counted == expected[process], process
+        assert expected[process] <= 1.3 * counted + refills, process
+    assert trips["write_beats"] <= expected["store"]
