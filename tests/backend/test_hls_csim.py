@@ -315,6 +315,13 @@ def test_arbitrary_precision_integers_give_the_same_bits(build: Build, case: Lay
     assert_same_bits(build(WIDEST, ap_include=ap_int_headers()), case, WIDEST)
 
 
+def test_the_environment_does_not_change_what_is_built(build: Build) -> None:
+    environment = {**os.environ, "AP_INCLUDE": "/somewhere"}
+    command = ["make", "--always-make", "--dry-run", "build"]
+    ran = subprocess.run(command, cwd=build(WIDEST), env=environment, capture_output=True, text=True, check=True)
+    assert "BFPC_AP_INT" not in ran.stdout
+
+
 def test_the_first_difference_is_named(build: Build) -> None:
     formats = (BfpFormat(6, 4, 3), BfpFormat(4, 4, 3), BfpFormat(7, 8, 3))
     case = make_case(Conv((1, 1)), (8, 4, 5), 21, formats, tile=(4, 5))
