@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 
 from bfpc.emulator.session import Emulator, real_values
+from bfpc.ir.graph import Graph, Node, Port, Value
+from bfpc.ir.operators import Pass
 from bfpc.ir.text import print_graph
+from bfpc.numerics.format import BfpFormat, BfpTensor
+from bfpc.passes.prove_accumulators import prove_accumulators
 from tests.emulator import integer_reference
-from tests.emulator.random_layers import Example, random_layer
+from tests.emulator.random_layers import AXES, Example, random_layer
+
+COARSE = BfpFormat(4, 4, 0, exponent=0)
 
 
 def assert_same_bits(example: Example) -> None:
@@ -30,3 +36,14 @@ def test_random_layers(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(50))
 def test_random_layers_whose_sums_exceed_a_float32_significand(seed: int) -> None:
     assert_same_bits(random_layer(seed, limits=[(12, 12)]))
+
+
+@pytest.mark.xfail(strict=True, reason="the emulator gives such blocks the offset 0, and saturates -1")
+def test_no_integer_has_fewer_than_0_bits() -> None:
+    """A block of 0 and -1 whose LSB lies far above the output window's bottom needs no bits, not fewer."""
+    maps = BfpTensor(COARSE, np.array([0, -1], np.int16).reshape(1, 2, 1, 1), np.zeros((1, 1, 1, 1), np.uint8))
+    values = (Value("x", (2, 1, 1), COARSE),)
+    node = Node(Pass(), {"x": "x"}, Value("y", (2, 1, 1), BfpFormat(4, 4, 7, exponent=-8)))
+    ports = (Port("x", "x", AXES), Port("y", "y", AXES))
+    graph = prove_accumulators(Graph("coarse", values, (node,), {}, ports[:1], ports[1:]))
+    assert_same_bits(Example(graph, {"x": maps}))

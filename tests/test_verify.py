@@ -1,0 +1,186 @@
+"""Verification: the original beside the build, thresholds, and differences in bits named where they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+from bfpc import verify
+from bfpc.backend.bit_packing import Words
+from bfpc.backend.build_folder import read_build
+from bfpc.backend.trace import input_names, pack_maps, trace_names
+from bfpc.config import Config, load_config
+from bfpc.emulator.session import Emulator, real_values, stored_inputs
+from bfpc.errors import BuildError
+from bfpc.ir.layout import to_onnx
+from bfpc.numerics.format import BfpTensor
+from bfpc.pipeline import compile_model, first_image
+from bfpc.simulation import build_simulation, run_simulation
+from tests.networks.onnx_writer import OnnxWriter
+
+IMAGES = 5
+
+
+def classifier() -> onnx.ModelProto:
+    """A convolution in channels-last layout, and a classifier whose softmax the host computes; any batch."""
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = net.input(1, 6, 6, 3)
+    x = net.node("Transpose", [x.name], (1, 3, 6, 6), perm=[0, 3, 1, 2])
+    x = net.node("Conv", [x.name, net.normal(16, 3, 3, 3, scale=0.2)], (1, 16, 4, 4))
+    x = net.node("Relu", [x.name], x.shape)
+    flat = net.node("Flatten", [x.name], (1, 256))
+    logits = net.node("Gemm", [flat.name, net.normal(256, 10, scale=0.1), net.normal(10)], (1, 10))
+    return net.finish("classifier", [net.node("Softmax", [logits.name], (1, 10)), logits], batch="batch")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npy"
+    np.save(path, np.random.default_rng(1).standard_normal((IMAGES, 6, 6, 3), np.float32))
+    return path
+
+
+@pytest.fixture(scope="module")
+def build(pictures: Path) -> Path:
+    model = pictures.with_name("classifier.onnx")
+    onnx.save(classifier(), model)
+    compile_model(model, load_config("int54"), pictures.with_name("build"), calibration=pictures)
+    return pictures.with_name("build")
+
+
+def run_original(pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    session = ort.InferenceSession(classifier().SerializeToString())
+    return list(session.run(None, {"input0": pictures}))
+
+
+def test_outputs_are_compared_with_the_original_network_over_all_images(build: Path, pictures: Path) -> None:
+    found = {output.name: output for output in verify.verify(build, pictures).outputs}
+    probabilities, logits = run_original(np.load(pictures))
+    graph = read_build(build).graph
+    inputs = real_values(stored_inputs(graph, {"input0": np.load(pictures)}))
+    port = next(port for port in graph.outputs if port.name == "gemm4")
+    emulated = to_onnx(Emulator(graph, [port.value]).run(inputs)[port.value], port.axes)
+    noise = np.square(emulated - logits, dtype=np.float64).sum()
+    assert found.keys() == {"softmax5", "gemm4"}
+    assert found["gemm4"].sqnr_db == pytest.approx(10 * np.log10(np.square(logits, dtype=np.float64).sum() / noise))
+    assert found["gemm4"].max_abs_error == pytest.approx(np.abs(emulated - logits).max())
+    same = (emulated.argmax(axis=1) == logits.argmax(axis=1)).mean()
+    assert found["gemm4"].top1_agreement == found["softmax5"].top1_agreement == same
+    exact = np.exp(emulated) / np.exp(emulated).sum(axis=1, keepdims=True)
+    assert found["softmax5"].max_abs_error == pytest.approx(np.abs(exact - probabilities).max(), rel=1e-4)
+
+
+def test_layers_are_compared_where_the_original_has_their_tensors(build: Path, pictures: Path) -> None:
+    found = verify.verify(build, pictures, count=1)
+    assert [layer.name for layer in found.layers] == ["relu2", "gemm4"]
+    assert all(15 < layer.sqnr_db < 60 for layer in found.layers)
+    assert found.bit_exact is None
+    assert found.passed
+
+
+def test_wider_formats_come_closer(pictures: Path, tmp_path: Path) -> None:
+    figures = []
+    for preset in ("int4", "int6", "int8", "int12"):
+        onnx.save(classifier(), tmp_path / "classifier.onnx")
+        compile_model(tmp_path / "classifier.onnx", load_config(preset), tmp_path / "build", pictures)
+        outputs = verify.verify(tmp_path / "build", pictures).outputs
+        figures.append(next(output.sqnr_db for output in outputs if output.name == "gemm4"))
+    assert all(wide > narrow + 8 for narrow, wide in pairwise(figures))
+    assert figures[-1] > 55
+
+
+@pytest.mark.parametrize(
+    ("demanded", "failure"),
+    [
+        ({"min_sqnr_db": 99.0}, "dB, 99 are demanded"),
+        ({"min_sqnr_db": 1.0, "min_top1_agreement": 0.0}, None),
+    ],
+)
+def test_thresholds_of_the_config_decide(
+    demanded: dict[str, float], failure: str | None, pictures: Path, tmp_path: Path
+) -> None:
+    onnx.save(classifier(), tmp_path / "classifier.onnx")
+    compile_model(
+        tmp_path / "classifier.onnx", Config.model_validate({"verify": demanded}), tmp_path / "build", pictures
+    )
+    found = verify.verify(tmp_path / "build", pictures)
+    assert found.passed == (failure is None)
+    assert all(str(failure) in text for text in found.failures)
+    assert len(found.failures) == (0 if failure is None else 2)
+
+
+# -- the C simulation -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulated(build: Path, pictures: Path) -> tuple[dict[str, BfpTensor], Words]:
+    """What the emulator stores, and the words of the C simulation."""
+    read = read_build(build)
+    inputs = stored_inputs(read.graph, {"input0": np.load(pictures)[:1]})
+    stored = Emulator(read.graph, trace_names(read.graph), stored=True).run_stored(real_values(inputs))
+    words = pack_maps(input_names(read.graph), first_image(inputs), read.group)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXXFLAGS", "-O1")
+        return first_image(stored), run_simulation(build, build_simulation(build), words)
+
+
+def test_equal_bits_are_no_difference(build: Path, simulated: tuple[dict[str, BfpTensor], Words]) -> None:
+    assert verify.find_difference(read_build(build), *simulated) is None
+
+
+def test_one_changed_mantissa_or_offset_is_named_with_its_layer_and_place(
+    build: Path, simulated: tuple[dict[str, BfpTensor], Words]
+) -> None:
+    stored, words = simulated
+    for part, place in (("mantissas", (5, 2, 3)), ("offsets", (0, 1, 2))):
+        changed = getattr(stored["relu2"], part).copy()
+        changed[place] ^= 1
+        expected = {**stored, "relu2": replace(stored["relu2"], **{part: changed})}
+        found = verify.find_difference(read_build(build), expected, words)
+        ours, theirs = changed[place], changed[place] ^ 1
+        assert found == (
+            f"layer relu2 differs: {part} at {place} are {theirs} in the C simulation, {ours} in the emulator"
+        )
+
+
+def test_every_flipped_bit_of_a_trace_is_seen(build: Path, simulated: tuple[dict[str, BfpTensor], Words]) -> None:
+    stored, words = simulated
+    read = read_build(build)
+    for bit in range(0, len(words) * 64, 257):
+        flipped = words.copy()
+        flipped[bit // 64] ^= np.uint64(1 << bit % 64)
+        assert verify.find_difference(read, stored, flipped) is not None
+    assert verify.find_difference(read, stored, words[:-1]) is not None
+
+
+def test_a_difference_fails_the_verification(build: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulate(folder: Path, executable: Path, inputs: Words) -> Words:
+        words = run_simulation(folder, executable, inputs).copy()
+        words[0] ^= np.uint64(8)
+        return words
+
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    monkeypatch.setattr(verify, "run_simulation", simulate)
+    found = verify.verify(build, pictures, csim=True)
+    assert (found.passed, found.bit_exact) == (False, False)
+    assert found.failures[0].startswith("layer relu2 differs: mantissas at (0, 0, 0)")
+
+
+def test_a_simulation_that_stops_says_why(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    with pytest.raises(BuildError, match="the C simulation failed: "):
+        run_simulation(build, build_simulation(build), np.zeros(1, np.uint64))
+
+
+def test_sources_that_do_not_compile_say_where(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-O1 -DLayer=1")
+    (build / "hls" / "csim").unlink(missing_ok=True)
+    with pytest.raises(BuildError, match=r"(?s)does not compile:.*error:.*run 'make build' there"):
+        build_simulation(build)
