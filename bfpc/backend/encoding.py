@@ -105,7 +105,6 @@ def _weight_fields(image: LayerImage) -> dict[str, int]:
     format = image.layout.weight_format
     return {
         "weight_address": image.address,
-        "weight_tile_bits": image.tile_bits,
         "weight_mantissa_bits": 0 if format is None else format.mantissa_bits,
         "weight_exponent_bits": 0 if format is None else format.exponent_bits,
         "weight_block_size": 0 if format is None else format.block_size,

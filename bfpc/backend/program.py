@@ -78,7 +78,6 @@ class LayerProgram:
     tiles_horizontal: Annotated[int, Word("array", "spatial tiles from left to right")]
 
     weight_address: Annotated[int, Word("weight", "first word of the layer in the weight memory")]
-    weight_tile_bits: Annotated[int, Word("weight", "bits of a full channel tile", 2)]
     weight_mantissa_bits: Annotated[int, Word("weight", "width of a stored mantissa")]
     weight_exponent_bits: Annotated[int, Word("weight", "width of a block's exponent offset")]
     weight_block_size: Annotated[int, Word("weight", "input channels that share an exponent")]

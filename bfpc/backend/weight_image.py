@@ -23,11 +23,10 @@ from bfpc.numerics.layer import signed_bits
 
 @dataclass(frozen=True)
 class LayerImage:
-    """Where a layer's stream lies: `address` and `words` in 64-bit words; `tile_bits` of a full channel tile."""
+    """Where a layer's stream lies: `address` and `words` in 64-bit words."""
 
     address: int
     words: int
-    tile_bits: int
     layout: ParameterLayout
 
 
@@ -72,7 +71,7 @@ def pack_weights(graph: Graph, architecture: Architecture) -> WeightImage:
         parameters = layer_parameters(graph, node)
         layout = _layout(node, parameters, architecture)
         stream = pack_layer(parameters, layout)
-        layers[node.name] = LayerImage(address, stream.size, layout.k_vec * layout.channel_bits, layout)
+        layers[node.name] = LayerImage(address, stream.size, layout)
         streams.append(stream)
         address += stream.size
     return WeightImage(np.concatenate(streams), layers)

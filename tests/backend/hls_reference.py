@@ -225,7 +225,6 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
     array = window_output_size((height, width), op.kernel, op.stride, op.pads, op.dilation)
     output = array if pool is None else pool.output_size(array)
     group, outputs = architecture.k_vec, case.bias.size
-    tile_bits = [sum(bits for _, bits in tile) for tile in weight_tiles(case, architecture)]
     residual_address = feature_words(case.x, group).size
     output_address = residual_address + (0 if case.residual is None else feature_words(case.residual, group).size)
     empty = LayerProgram(**{field.name: 0 for field in fields(LayerProgram)})
@@ -248,7 +247,6 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         **_pair("tile", case.tile, ("height", "width")),
         tiles_vertical=-(-output[0] // case.tile[0]),
         tiles_horizontal=-(-output[1] // case.tile[1]),
-        weight_tile_bits=tile_bits[0],
         weight_mantissa_bits=case.weight_format.mantissa_bits,
         weight_exponent_bits=case.weight_format.exponent_bits,
         weight_block_size=case.weight_format.block_size,

@@ -48,7 +48,7 @@ def test_layout_of_the_file() -> None:
 
 def test_fields_are_those_of_the_record_and_documented() -> None:
     assert [field.name for field in FIELDS] == [field.name for field in fields(LayerProgram)]
-    assert [field.name for field in FIELDS if field.words == 2] == ["weight_tile_bits", "clip_low", "clip_high"]
+    assert [field.name for field in FIELDS if field.words == 2] == ["clip_low", "clip_high"]
     assert all(re.fullmatch(r"[a-z_]+", field.name) and field.doc and field.section for field in FIELDS)
 
 
