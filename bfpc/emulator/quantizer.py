@@ -24,7 +24,7 @@ def lower_quantizer(
     channels, height, width = shape
     blocked = builder.integers(0, channels // format.block_size, format.block_size, height * width)
     x = builder.call("Reshape", x, blocked)
-    lsb = _block_lsb(builder, _block_maximum(builder, x, exponent, format), format)
+    lsb = _block_lsb(builder, _block_maximum(builder, x, exponent, format), exponent, format)
     magic = builder.call("Mul", lsb, builder.number(1.5 * 2.0 ** (_precision(x) - 1), x))
     x = builder.call("Sub", builder.call("Add", x, magic), magic)
     x, lsb = builder.cast(x, FLOAT32), builder.cast(lsb, FLOAT32)
@@ -50,7 +50,7 @@ def _block_maximum(builder: OnnxBuilder, x: Tensor, exponent: int, format: BfpFo
     return builder.call("Max", largest, below_zero)
 
 
-def _block_lsb(builder: OnnxBuilder, maximum: Tensor, format: BfpFormat) -> Tensor:
+def _block_lsb(builder: OnnxBuilder, maximum: Tensor, exponent: int, format: BfpFormat) -> Tensor:
     """The weight of each block's LSB, kept in the exponent window."""
     precision = _precision(maximum)
     q = builder.call("Mul", maximum, builder.number(2.0 ** (precision - 1) + 1, maximum))
@@ -58,6 +58,8 @@ def _block_lsb(builder: OnnxBuilder, maximum: Tensor, format: BfpFormat) -> Tens
     shaved = builder.call("Sub", q, builder.call("Mul", q, builder.number(2.0**-precision, q)))
     power = builder.call("Abs", builder.call("Sub", q, shaved))
     lsb = builder.call("Mul", power, builder.number(2.0 ** (1 - format.magnitude_bits), power))
-    bottom = builder.number(2.0**format.exponent, lsb)
-    top = builder.number(2.0 ** (format.exponent + format.exponent_range), lsb)
-    return builder.call("Min", builder.call("Max", lsb, bottom), top)
+    top = format.exponent + format.exponent_range
+    # No block of integers is shorter than 0 bits, which keeps its exponent above this.
+    bottom = max(format.exponent, min(exponent - format.magnitude_bits, top))
+    lsb = builder.call("Max", lsb, builder.number(2.0**bottom, lsb))
+    return builder.call("Min", lsb, builder.number(2.0**top, lsb))

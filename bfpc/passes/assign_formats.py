@@ -17,6 +17,8 @@ from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Clip, Concat, Layer
 from bfpc.numerics.format import BfpFormat
 
+MIN_TOP = -64  # keeps every exponent within float32
+
 
 def assign_formats(graph: Graph, config: Config, largest: Mapping[str, float]) -> Graph:
     """largest: for every value the largest magnitude it took in calibration."""
@@ -64,8 +66,8 @@ def _format(chosen: ActivationFormat, non_negative: bool, largest: float) -> Bfp
 
 
 def top_of(largest: float) -> int:
-    """The smallest k with largest < 2**k; 0 for a tensor of zeros."""
-    return frexp(largest)[1]
+    """The smallest k with largest < 2**k; 0 for a tensor of zeros. What is tinier than MIN_TOP counts as zero."""
+    return max(frexp(largest)[1], MIN_TOP)
 
 
 def find_non_negative(graph: Graph) -> frozenset[str]:

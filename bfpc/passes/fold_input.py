@@ -55,9 +55,9 @@ def _fold(graph: Graph, port: Port, node: Node, lanes: int) -> Graph:
 def _cheapest(op: Conv, channels: int, lanes: int) -> tuple[int, tuple[int, int]]:
     """Channels and kernel of the fold with the fewest array cycles a position, then the fewest channels."""
 
-    def cost(kernel: tuple[int, int]) -> tuple[int, int]:
+    def cost(kernel: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
         folded = channels * prod(kernel)
-        return -(-folded // lanes) * prod(_taps(op, kernel)), folded
+        return -(-folded // lanes) * prod(_taps(op, kernel)), folded, kernel
 
     rows, columns = ({stride, kernel} for stride, kernel in zip(op.stride, op.kernel, strict=True))
     kernel = min({(1, 1), *product(rows, columns)}, key=cost)

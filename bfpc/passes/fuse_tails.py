@@ -80,8 +80,14 @@ def _composed(producer: Node, node: Node) -> Node:
 
 
 def pool_fits(graph: Graph, config: Config, node: Node, window: Window) -> bool:
-    """Whether the accumulator buffer holds the window, and the tail's numbers its average, whatever the weights are."""
+    """Whether the buffers hold what a window needs, and the tail's numbers its average, whatever the weights are."""
+    assert isinstance(node.op, Layer)
+    reach = zip(window.kernel, node.op.stride, node.op.kernel, node.op.dilation, strict=True)
+    region = prod((positions - 1) * stride + (taps - 1) * dilation + 1 for positions, stride, taps, dilation in reach)
+    vectors = -(-graph.value(node.inputs["x"]).shape[0] // config.array_size.c_vec)
     if prod(window.kernel) > config.architecture.accumulator_positions:
+        return False
+    if region * vectors > config.architecture.feature_depth:
         return False
     if window.kind == "max" or not isinstance(node.op, Conv | Depthwise):
         return True

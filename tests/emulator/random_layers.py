@@ -154,8 +154,6 @@ def _with_format(rng: np.random.Generator, node: Node, format: BfpFormat) -> Nod
     assert arithmetic is not None
     top = arithmetic.output_bound.bit_length() + arithmetic.output_exponent - int(rng.integers(0, 12))
     format = format.with_top(top)
-    # The bottom of a window further down is out of reach: no integer has fewer than 0 bits.
-    format = replace(format, exponent=max(format.exponent, arithmetic.output_exponent - format.magnitude_bits))
     return replace(node, output=replace(node.output, format=format))
 
 
