@@ -1,4 +1,4 @@
-"""The choice of a layer's tile: the fastest that fits the buffers."""
+"""The choice of a layer's tile: of the fastest that fit the buffers the one with the least memory traffic."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from bfpc.backend.architecture import Architecture
 from bfpc.backend.cost_model import Cost, LayerWork, Tile, layer_cost
 from bfpc.errors import CapacityError
 
+CYCLE_SLACK = 0.02  # buys a quarter less traffic on ResNet-50: small tiles start early but read all weights again
 COLUMN_STEP = 64  # records of any width fill whole words in 64 columns
 
 
 def choose_tile(work: LayerWork) -> tuple[Tile, Cost]:
-    """The tile with the fewest cycles, then the fewest bytes. Raises CapacityError where not even the smallest fits."""
+    """Of the tiles within CYCLE_SLACK of the fewest cycles the one with the fewest bytes.
+
+    Raises CapacityError where not even the smallest fits the buffers.
+    """
     costs = [(tile, layer_cost(work, tile)) for tile in _candidates(work)]
     fitting = [(tile, cost) for tile, cost in costs if _fits(cost, work.architecture)]
     if not fitting:
         raise _too_large(work, min((cost for _, cost in costs), key=_space))
-    return min(fitting, key=lambda choice: (choice[1].cycles, choice[1].dram_bytes))
+    most_cycles = min(cost.cycles for _, cost in fitting) * (1 + CYCLE_SLACK)
+    fast = (choice for choice in fitting if choice[1].cycles <= most_cycles)
+    return min(fast, key=lambda choice: (choice[1].dram_bytes, choice[1].cycles))
 
 
 def _candidates(work: LayerWork) -> Iterator[Tile]:

@@ -14,7 +14,7 @@ from bfpc.backend.cost_model import PIPELINE_DEPTH, LayerWork, Tile, layer_cost
 from bfpc.backend.geometry import Axis
 from bfpc.backend.program import FIELDS, LAYER_WORDS, decode_program, encode_program
 from bfpc.backend.schedule import Schedule, layer_work, make_schedule, schedule_document
-from bfpc.backend.tiling import choose_tile
+from bfpc.backend.tiling import CYCLE_SLACK, choose_tile
 from bfpc.backend.weight_image import pack_weights
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
@@ -107,7 +107,7 @@ def test_pooling_takes_a_cycle_per_position_and_one_per_window_position() -> Non
 
 
 @pytest.mark.parametrize("size", [7, 40, 130])
-def test_the_chosen_tile_fits_and_no_other_is_faster(size: int) -> None:
+def test_the_chosen_tile_fits_and_every_other_is_slower_or_moves_no_less(size: int) -> None:
     architecture = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=300)
     work = _work(graph_of(conv_layer("conv", "image", inputs=70, outputs=40, size=size)), architecture)
     tile, cost = choose_tile(work)
@@ -117,7 +117,8 @@ def test_the_chosen_tile_fits_and_no_other_is_faster(size: int) -> None:
     for height in range(1, size + 1):
         other = layer_cost(work, Tile(height, tile.width))
         if other.feature_vectors <= 1024 and other.accumulator_positions <= 300 and size % height == 0:
-            assert cost.cycles <= other.cycles
+            assert cost.cycles <= other.cycles * (1 + CYCLE_SLACK)
+            assert cost.cycles < other.cycles or cost.dram_bytes <= other.dram_bytes
 
 
 @pytest.mark.parametrize(
