@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bfpc.config import ArchitectureConfig, ArraySize
+from bfpc.config import ACCUMULATOR_WIDTHS, ArchitectureConfig, ArraySize
 from bfpc.errors import CapacityError
-from bfpc.ir.graph import Graph, Node
+from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv
-from bfpc.numerics.format import BfpFormat, BfpTensor
-
-ACCUMULATOR_WIDTHS = (32, 40, 48)
+from bfpc.numerics.format import BfpFormat
 
 
 @dataclass(frozen=True)
@@ -106,30 +104,14 @@ def _activation_uses(graph: Graph) -> Iterator[_Use]:
         roles = {"input": node.inputs["x"], "residual": node.inputs.get("residual"), "output": node.name}
         for role, name in roles.items():
             if name is not None:
-                yield _Use(node.name, role, value_format(graph, name))
+                yield _Use(node.name, role, graph.format(name))
 
 
 def _weight_uses(graph: Graph) -> Iterator[_Use]:
     for node in graph.layers:
-        weight = layer_weight(graph, node)
+        weight = graph.weight(node)
         if weight is not None:
             yield _Use(node.name, "dense weights" if isinstance(node.op, Conv) else "depthwise weights", weight.format)
-
-
-def value_format(graph: Graph, name: str) -> BfpFormat:
-    """The format of a feature map of a quantized graph."""
-    assigned = graph.value(name).format
-    assert assigned is not None, f"{name} has no format"
-    return assigned
-
-
-def layer_weight(graph: Graph, node: Node) -> BfpTensor | None:
-    """The quantized weights of a layer; None for a Pass."""
-    if "weight" not in node.inputs:
-        return None
-    weight = graph.constants[node.inputs["weight"]]
-    assert isinstance(weight, BfpTensor), f"{node.name} is not quantized"
-    return weight
 
 
 def _check_array(c_vec: int, k_vec: int, block: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bfpc.backend.architecture import value_format
 from bfpc.backend.cost_model import LayerWork, Tile
 from bfpc.backend.memory_plan import MemoryPlan
 from bfpc.backend.program import (
@@ -34,8 +33,7 @@ def encode_layer(
     graph: Graph, node: Node, work: LayerWork, tile: Tile, memory: MemoryPlan, image: LayerImage
 ) -> LayerProgram:
     """The program record of a quantized layer."""
-    op, arithmetic = node.op, layer_arithmetic(node)
-    assert isinstance(op, Layer)
+    op, arithmetic = node.layer, layer_arithmetic(node)
     channels, height, width = work.input.shape
     output_format = work.output.format
     fields = {
@@ -120,7 +118,7 @@ def _residual_fields(graph: Graph, node: Node, arithmetic: LayerArithmetic, memo
     return {
         "residual": 1,
         "residual_address": memory.addresses[name],
-        **_format_fields("residual", value_format(graph, name)),
+        **_format_fields("residual", graph.format(name)),
         "residual_shift": arithmetic.residual_shift,
     }
 

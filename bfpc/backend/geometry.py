@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bfpc.ir.operators import Conv, Depthwise, Pass
+from bfpc.ir.operators import Layer, Pair
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Axis:
         return Span(output, array, region, inside)
 
 
-def layer_axes(
-    op: Conv | Depthwise | Pass, input_size: tuple[int, int], array_size: tuple[int, int], output_size: tuple[int, int]
-) -> tuple[Axis, Axis]:
+def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair) -> tuple[Axis, Axis]:
     """A layer's vertical and horizontal axis; sizes are (height, width)."""
     pool = op.tail.pool
     vertical, horizontal = (

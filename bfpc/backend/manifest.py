@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Any
 
 import bfpc
-from bfpc.backend.architecture import value_format
 from bfpc.backend.memory_plan import feature_layout
 from bfpc.backend.program import VERSION
 from bfpc.backend.schedule import Schedule
@@ -75,9 +74,9 @@ def _layer(graph: Graph, node: Node, image: LayerImage) -> dict[str, Any]:
     return {
         "name": node.name,
         "input_formats": {
-            role: asdict(value_format(graph, node.inputs[role])) for role in ("x", "residual") if role in node.inputs
+            role: asdict(graph.format(node.inputs[role])) for role in ("x", "residual") if role in node.inputs
         },
-        "output_format": asdict(value_format(graph, node.name)),
+        "output_format": asdict(graph.format(node.name)),
         "constants": {role: node.inputs[role] for role in CONSTANT_ROLES if role in node.inputs},
         "weights": asdict(image),
     }

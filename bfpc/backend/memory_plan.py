@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bfpc.backend.architecture import value_format
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
@@ -71,7 +70,7 @@ def plan_memory(graph: Graph, group: int) -> MemoryPlan:
 
 def feature_layout(graph: Graph, name: str, group: int) -> FeatureLayout:
     """The layout of a map of a quantized graph."""
-    return FeatureLayout(graph.value(name).shape, value_format(graph, name), group)
+    return FeatureLayout(graph.value(name).shape, graph.format(name), group)
 
 
 def _places(graph: Graph, group: int) -> dict[str, Place]:
@@ -94,7 +93,7 @@ def _concat_offsets(graph: Graph, node: Node, group: int) -> dict[str, int]:
     joined = feature_layout(graph, node.name, group)
     offsets, channels = {}, 0
     for name in node.inputs.values():
-        assert value_format(graph, name) == joined.format, f"{name} is joined into {node.name} but has another format"
+        assert graph.format(name) == joined.format, f"{name} is joined into {node.name} but has another format"
         if channels % group:
             raise CapacityError(
                 f"the inputs of the Concat have {_channel_list(graph, node)} channels, not whole groups of {group}",

@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bfpc.backend.architecture import Architecture, layer_weight
+from bfpc.backend.architecture import Architecture
 from bfpc.backend.cost_model import LayerWork
 from bfpc.backend.encoding import encode_layer, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
@@ -19,8 +19,7 @@ from bfpc.backend.program import LayerProgram, Program
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_image import LayerImage, WeightImage
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Layer
-from bfpc.ir.shapes import array_shape
+from bfpc.ir.shapes import array_size
 
 LOOP_ORDERS = (
     "spatial tile > channel tile > vector > filter tap > position",
@@ -99,21 +98,16 @@ def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage
 
 def layer_work(graph: Graph, node: Node, architecture: Architecture, image: LayerImage) -> LayerWork:
     """A layer of a quantized graph in the cost model's terms."""
-    op = node.op
-    assert isinstance(op, Layer)
-    shapes: dict[str, tuple[int, ...]] = {"x": graph.value(node.inputs["x"]).shape}
-    if (weight := layer_weight(graph, node)) is not None:
-        shapes["weight"] = weight.mantissas.shape
-    _, array_height, array_width = array_shape(op, shapes)
-    source, output = feature_layout(graph, node.inputs["x"], architecture.k_vec), node.output
-    vertical, horizontal = layer_axes(op, source.shape[1:], (array_height, array_width), output.shape[1:])
-    residual = node.inputs.get("residual")
+    op, residual = node.layer, node.inputs.get("residual")
+    source, output = (feature_layout(graph, name, architecture.k_vec) for name in (node.inputs["x"], node.name))
+    sizes = source.shape[1:], array_size(op, source.shape[1:]), output.shape[1:]
+    vertical, horizontal = layer_axes(op, *sizes)
     return LayerWork(
         name=node.name,
         vertical=vertical,
         horizontal=horizontal,
         input=source,
-        output=feature_layout(graph, node.name, architecture.k_vec),
+        output=output,
         residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
         parameters=image.layout,
         window=None if op.tail.pool is None else math.prod(op.tail.pool.kernel),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.backend.architecture import Architecture, layer_weight
+from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.weight_stream import SLOPE_BITS, LayerParameters, ParameterLayout, pack_layer, unpack_layer
 from bfpc.errors import CapacityError
@@ -80,7 +80,7 @@ def pack_weights(graph: Graph, architecture: Architecture) -> WeightImage:
 def layer_parameters(graph: Graph, node: Node) -> LayerParameters:
     """The constants that a layer of a quantized graph reads."""
     bias, slope = (_integers(graph, node, role) for role in ("bias", "slope"))
-    return LayerParameters(node.output.shape[0], layer_weight(graph, node), bias, slope)
+    return LayerParameters(node.output.shape[0], graph.weight(node), bias, slope)
 
 
 def _integers(graph: Graph, node: Node, role: str) -> NDArray[np.int64] | None:

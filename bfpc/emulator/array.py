@@ -66,9 +66,8 @@ def lower_array(
         real = _pad_channels(weight, node.op, inputs, shape[0])
         return _convolved(builder, x, real, bias, _attributes(node.op, shape[0]))
     weights = _pad_channels(weight.aligned, node.op, inputs, shape[0])
-    input_format = graph.value(node.inputs["x"]).format
-    assert input_format is not None
-    assert node.arithmetic is not None
+    assert node.arithmetic is not None, f"{node.name} has no arithmetic"
+    input_format = graph.format(node.inputs["x"])
     scale = 2.0**weight.format.exponent
     return _exact(builder, x, Convolution(node.op, weights, scale, bias, input_format, node.arithmetic, shape))
 

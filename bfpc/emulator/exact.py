@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLOAT32_LIMIT = 1 << 24
-FLOAT64_LIMIT = 1 << 53
 CHUNK_COST = 0.1  # of slicing, casting and adding one more part, against one whole convolution
 CHUNK_MULTIPLE = 16  # channels that fast convolutions take at once
 

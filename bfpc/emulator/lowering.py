@@ -18,8 +18,8 @@ from bfpc.emulator.onnx_builder import FLOAT32, FLOAT64, OnnxBuilder, Tensor
 from bfpc.emulator.quantizer import lower_quantizer
 from bfpc.emulator.tail import lower_tail
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Concat, Layer
-from bfpc.ir.shapes import array_shape
+from bfpc.ir.operators import Concat
+from bfpc.ir.shapes import array_size
 
 
 def block_of(graph: Graph) -> int:
@@ -59,25 +59,22 @@ def lower(graph: Graph, outputs: Sequence[str], *, with_lsb: bool = False) -> on
         builder.call("Identity", lowered[name].tensor, output=f"{name}:out")
         results[f"{name}:out"] = ("N", padded, height, width)
         if with_lsb:
-            format, lsb = graph.value(name).format, lowered[name].lsb
-            assert format is not None
-            assert lsb is not None
+            lsb = lowered[name].lsb
+            assert lsb is not None, f"no layer quantizes {name}"
             builder.call("Identity", lsb, output=f"{name}:lsb")
-            results[f"{name}:lsb"] = ("N", padded // format.block_size, 1, height * width)
+            results[f"{name}:lsb"] = ("N", padded // graph.format(name).block_size, 1, height * width)
     return builder.model(graph.name, inputs, results)
 
 
 def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping[str, Lowered], block: int) -> Lowered:
     if isinstance(node.op, Concat):
         return Lowered(_lower_concat(builder, graph, node, lowered, block))
-    assert isinstance(node.op, Layer), f"{node.name} is no layer"
-    shapes = {"x": graph.value(node.inputs["x"]).shape, "weight": (node.output.shape[0],)}
-    channels, height, width = array_shape(node.op, shapes)
-    padded = pad_to(channels, block)
-    x = lowered[node.inputs["x"]].tensor
-    x = lower_array(builder, graph, node, x, pad_to(shapes["x"][0], block), (padded, height, width))
+    channels, height, width = graph.value(node.inputs["x"]).shape
+    padded = pad_to(node.output.shape[0], block)
+    shape = (padded, *array_size(node.layer, (height, width)))
+    x = lower_array(builder, graph, node, lowered[node.inputs["x"]].tensor, pad_to(channels, block), shape)
     residual = lowered[node.inputs["residual"]].tensor if "residual" in node.inputs else None
-    x = lower_tail(builder, graph, node, x, residual, (padded, height, width))
+    x = lower_tail(builder, graph, node, x, residual, shape)
     if node.arithmetic is None or node.output.format is None:
         return Lowered(builder.cast(x, FLOAT32))
     if node.arithmetic.output_bound > FLOAT32_LIMIT:

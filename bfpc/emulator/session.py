@@ -42,14 +42,13 @@ class Emulator:
         return {name: self._stored(name, values, lsb) for name, (values, lsb) in zip(self._outputs, lsbs, strict=True)}
 
     def _stored(self, name: str, values: Maps, lsb: Maps) -> BfpTensor:
-        value = self._graph.value(name)
-        assert value.format is not None
-        channels, height, width = value.shape
-        blocks = -(-channels // value.format.block_size)
+        format = self._graph.format(name)
+        channels, height, width = self._graph.value(name).shape
+        blocks = -(-channels // format.block_size)
         scale = lsb[:, :blocks].reshape(len(values), blocks, height, width)
-        offsets = np.frexp(scale)[1] - 1 - value.format.exponent
-        mantissas = values / np.repeat(scale, value.format.block_size, axis=1)[:, :channels]
-        return BfpTensor(value.format, mantissas.astype(np.int16), offsets.astype(np.uint8))
+        offsets = np.frexp(scale)[1] - 1 - format.exponent
+        mantissas = values / np.repeat(scale, format.block_size, axis=1)[:, :channels]
+        return BfpTensor(format, mantissas.astype(np.int16), offsets.astype(np.uint8))
 
     def _run(self, maps: Mapping[str, Maps], suffix: str) -> list[Maps]:
         feeds = {value.name: self._padded(maps[value.name]) for value in self._graph.values}
@@ -76,8 +75,7 @@ def stored_inputs(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> 
     """The input maps as the host writes them for the accelerator, quantized; mantissas [batch, channels, ...]."""
     stored = {}
     for name, maps in folded_inputs(graph, tensors).items():
-        format = graph.value(name).format
-        assert format is not None
+        format = graph.format(name)
         stored[name] = BfpTensor(format, *quantize(maps, format))
     return stored
 

@@ -14,22 +14,19 @@ from numpy.typing import NDArray
 from bfpc.emulator.exact import FLOAT32_LIMIT
 from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Clip, Layer, Window
+from bfpc.ir.operators import Clip, Window
 from bfpc.numerics.layer import SLOPE_SHIFT, LayerArithmetic, reciprocal
-
-INT64_MAX = np.iinfo(np.int64).max
 
 
 def lower_tail(
     builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, residual: Tensor | None, shape: tuple[int, int, int]
 ) -> Tensor:
     """What the quantizer gets; shape: (channels, height, width) of the accumulators, whole blocks."""
-    assert isinstance(node.op, Layer)
     if node.arithmetic is not None and node.arithmetic.position_bound > FLOAT32_LIMIT:
         x = builder.cast(x, FLOAT64)
     if residual is not None:
         x = builder.call("Add", x, builder.cast(residual, x.dtype))
-    match node.op.tail.activation:
+    match node.layer.tail.activation:
         case Clip() as clip:
             x = _clip(builder, x, clip, node.arithmetic)
             x = _clear_padding(builder, x, clip, graph.value(node.name).shape[0], shape[0])
@@ -37,8 +34,8 @@ def lower_tail(
             pass
         case _:
             x = _prelu(builder, graph, node, x, shape[0])
-    if node.op.tail.pool is not None:
-        x = _pool(builder, x, node.op.tail.pool, shape[1:], node.arithmetic)
+    if node.layer.tail.pool is not None:
+        x = _pool(builder, x, node.layer.tail.pool, shape[1:], node.arithmetic)
     return x
 
 

@@ -48,6 +48,12 @@ class Node:
     def name(self) -> str:
         return self.output.name
 
+    @property
+    def layer(self) -> Layer:
+        """The operator of a node that the accelerator computes."""
+        assert isinstance(self.op, Layer), f"{self.name} is no layer"
+        return self.op
+
 
 @dataclass(frozen=True)
 class Port:
@@ -90,6 +96,20 @@ class Graph:
         constant = self.constants[name]
         assert isinstance(constant, np.ndarray), f"{name} is quantized"
         return constant
+
+    def format(self, name: str) -> BfpFormat:
+        """The format of a value that has been given one."""
+        assigned = self.value(name).format
+        assert assigned is not None, f"{name} has no format"
+        return assigned
+
+    def weight(self, node: Node) -> BfpTensor | None:
+        """The quantized weights of a layer; None for a Pass."""
+        if "weight" not in node.inputs:
+            return None
+        weight = self.constants[node.inputs["weight"]]
+        assert isinstance(weight, BfpTensor), f"{node.name} is not quantized"
+        return weight
 
     def producer(self, name: str) -> Node | None:
         """The node that makes a value; None for a network input."""

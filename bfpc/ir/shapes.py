@@ -10,8 +10,10 @@ from bfpc.ir.operators import (
     Concat,
     Conv,
     Depthwise,
+    Layer,
     Operator,
     Pad,
+    Pair,
     Pass,
     Pool,
     Scale,
@@ -42,19 +44,17 @@ def output_shape(op: Operator, shapes: Mapping[str, tuple[int, ...]]) -> tuple[i
             return c, h, w
 
 
-def array_shape(op: Conv | Depthwise | Pass, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
-    """The shape of a layer's accumulators, before its tail pools them."""
+def array_size(op: Layer, size: Pair) -> Pair:
+    """Height and width of a layer's accumulators, before its tail pools them, where it reads a map of `size`."""
+    return window_output_size(size, op.kernel, op.stride, op.pads, op.dilation)
+
+
+def _layer_shape(op: Layer, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
     channels, height, width = _map_shape(shapes)
     if not isinstance(op, Pass):
         channels = shapes["weight"][0]
-    return channels, *window_output_size((height, width), op.kernel, op.stride, op.pads, op.dilation)
-
-
-def _layer_shape(op: Conv | Depthwise | Pass, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
-    channels, height, width = array_shape(op, shapes)
-    if op.tail.pool is not None:
-        height, width = op.tail.pool.output_size((height, width))
-    return channels, height, width
+    size = array_size(op, (height, width))
+    return channels, *(size if op.tail.pool is None else op.tail.pool.output_size(size))
 
 
 def _map_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 """Gives every value its format: widths and blocks from the config, the window from calibration.
 
-    %y = Conv(...) {activation=Clip()} : 64x56x56    ->  ... : 64x56x56 [uint5bfp/16 r7 e-9]
+    %y = Conv(...) {tail=Tail(activation=Clip())} : 64x56x56    ->  ... : 64x56x56 [uint5bfp/16 r7 e-9]
 
 The window's top is the power of two above the largest magnitude seen. A map that is proved non-negative is stored
 without a sign. The inputs of a concatenation share its format, so that joining them is addressing.
@@ -14,7 +14,7 @@ from math import frexp
 
 from bfpc.config import ActivationFormat, Config, LayerFormats, Position
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Clip, Concat, Layer
+from bfpc.ir.operators import Clip, Concat
 from bfpc.numerics.format import BfpFormat
 
 MIN_TOP = -64  # keeps every exponent within float32
@@ -77,8 +77,7 @@ def find_non_negative(graph: Graph) -> frozenset[str]:
         if isinstance(node.op, Concat):
             proved = all(name in found for name in node.inputs.values())
         else:
-            assert isinstance(node.op, Layer)
-            activation = node.op.tail.activation
+            activation = node.layer.tail.activation
             operands = [name for role, name in node.inputs.items() if role in ("x", "residual")]
             passed = "weight" not in node.inputs and all(name in found for name in operands)
             proved = activation.low >= 0 if isinstance(activation, Clip) else passed and activation is None

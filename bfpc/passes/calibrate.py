@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv, Depthwise
-from bfpc.ir.shapes import array_shape
+from bfpc.ir.shapes import array_size
 
 Maps = NDArray[np.float32]
 Runner = Callable[[Mapping[str, Maps]], dict[str, Maps]]
@@ -68,8 +68,7 @@ def tap_means(graph: Graph, node: Node, x: Maps) -> NDArray[np.float64]:
     """
     op = node.op
     assert isinstance(op, Conv | Depthwise)
-    shapes = {"x": graph.value(node.inputs["x"]).shape, "weight": (node.output.shape[0],)}
-    _, height, width = array_shape(op, shapes)
+    height, width = array_size(op, graph.value(node.inputs["x"]).shape[1:])
     pads = [(max(before, 0), max(after, 0)) for before, after in ((op.pads[0], op.pads[2]), (op.pads[1], op.pads[3]))]
     crop = [max(-op.pads[axis], 0) for axis in (0, 1)]
     padded = np.pad(x, ((0, 0), (0, 0), *pads)) if any(map(any, pads)) else x

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from bfpc.ir.graph import Constant, Graph, Node, Port
 from bfpc.ir.operators import Concat, Conv, Depthwise
-from bfpc.numerics.format import BfpTensor
 from bfpc.passes.calibrate import Maps, Prepare, mean_sum, tap_means
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.progress import Progress
@@ -38,8 +37,8 @@ def correct_bias(
     alive, readers, nodes = dict(maps), graph.consumers(), []
     for node in progress(graph.nodes, "correcting biases"):
         if isinstance(node.op, Conv | Depthwise):
-            weight = graph.constants[node.inputs["weight"]]
-            assert isinstance(weight, BfpTensor)
+            weight = graph.weight(node)
+            assert weight is not None
             error = means[node.name] - mean_sum(node, weight.real, tap_means(graph, node, alive[node.inputs["x"]]))
             name = f"{node.name}.corrected_bias"
             constants[name] = (_bias(graph, node) + error).astype(np.float32)
