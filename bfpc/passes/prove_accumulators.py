@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Constant, Graph, Node
-from bfpc.ir.operators import Clip, Layer, PRelu
-from bfpc.numerics.format import BfpTensor
+from bfpc.ir.operators import Activation, Clip, Layer, PRelu, Window
 from bfpc.numerics.layer import (
     MAX_ACCUMULATOR_BITS,
     MAX_TAIL_BITS,
@@ -31,7 +30,10 @@ MIN_RECIPROCAL_SHIFT = 8
 
 
 def prove_accumulators(graph: Graph) -> Graph:
-    """Takes a graph with formats, quantized weights, and real biases and slopes."""
+    """Takes a graph with formats, quantized weights, and real biases and slopes.
+
+    Raises CapacityError where a layer's numbers could exceed what the hardware holds.
+    """
     constants: dict[str, Constant] = dict(graph.constants)
     nodes = [_proved(graph, node, constants) if isinstance(node.op, Layer) else node for node in graph.nodes]
     return graph.with_nodes(nodes, constants)
@@ -61,12 +63,9 @@ def round_to_lsb(real: NDArray[np.floating], exponent: int) -> NDArray[np.int64]
 
 def array_bound(graph: Graph, node: Node) -> tuple[int, NDArray[np.int64]]:
     """The accumulators' exponent, and for each output channel the largest magnitude they can take."""
-    format = graph.value(node.inputs["x"]).format
-    assert format is not None
-    if "weight" not in node.inputs:
+    format, weight = graph.format(node.inputs["x"]), graph.weight(node)
+    if weight is None:
         return format.exponent, np.full(node.output.shape[0], format.max_aligned, np.int64)
-    weight = graph.constants[node.inputs["weight"]]
-    assert isinstance(weight, BfpTensor)
     aligned = weight.aligned.reshape(len(weight.mantissas), -1)
     if format.signed:
         sums = np.abs(aligned).sum(axis=1)
@@ -78,36 +77,21 @@ def array_bound(graph: Graph, node: Node) -> tuple[int, NDArray[np.int64]]:
 def _arithmetic(
     graph: Graph, node: Node, exponent: int, sums: NDArray[np.int64], bias: NDArray[np.int64]
 ) -> LayerArithmetic:
-    assert isinstance(node.op, Layer)
-    accumulator_bound = int(sums.max())
-    accumulator_bits = signed_bits(accumulator_bound)
-    _refuse_beyond(node, "accumulators", accumulator_bits, MAX_ACCUMULATOR_BITS)
-    bound = int((sums + np.abs(bias)).max())
-    accumulator_shift = residual_shift = 0
-    if "residual" in node.inputs:
-        residual = graph.value(node.inputs["residual"]).format
-        assert residual is not None
-        accumulator_shift = max(0, exponent - residual.exponent)
-        residual_shift = residual.exponent - exponent + accumulator_shift
-        bound = (bound << accumulator_shift) + (residual.max_aligned << residual_shift)
-    position_bound, output_exponent = bound, exponent - accumulator_shift
-    clip_low = clip_high = None
-    match node.op.tail.activation:
-        case Clip() as clip:
-            clip_low, clip_high = (_clip_bound(real, output_exponent, bound) for real in (clip.low, clip.high))
-            bound = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
-        case PRelu():
-            slopes = graph.constants[node.inputs["slope"]]
-            bound *= max(1 << SLOPE_SHIFT, int(np.abs(round_to_lsb(np.asarray(slopes), -SLOPE_SHIFT)).max()))
-            position_bound, output_exponent = bound, output_exponent - SLOPE_SHIFT
-    shift = 0
-    if node.op.tail.pool is not None and node.op.tail.pool.kind == "average":
-        count = prod(node.op.tail.pool.kernel)
-        shift = average_shift(bound, count)
-        bound = bound * ((1 << shift) + count)  # a reciprocal is rounded, by at most one half a term
-        output_exponent -= shift
-    tail_bits = signed_bits(max(position_bound, bound))
-    _refuse_beyond(node, "layer tail's sums", tail_bits, MAX_TAIL_BITS)
+    """The parts of the tail in their order, each with the bound and the LSB that the one before leaves."""
+    tail, accumulator_bound = node.layer.tail, int(sums.max())
+    accumulator_bits = _proved_bits(node, "accumulators", accumulator_bound, MAX_ACCUMULATOR_BITS)
+    accumulator_shift, residual_shift, residual_bound = _residual(graph, node, exponent)
+    bound = (int((sums + np.abs(bias)).max()) << accumulator_shift) + residual_bound
+    output_exponent = exponent - accumulator_shift
+    if isinstance(tail.activation, PRelu):
+        slopes = round_to_lsb(graph.array(node.inputs["slope"]), -SLOPE_SHIFT)
+        bound *= max(1 << SLOPE_SHIFT, int(np.abs(slopes).max()))
+        output_exponent -= SLOPE_SHIFT
+    position_bound = bound
+    clip_low, clip_high = _clip_bounds(tail.activation, output_exponent, bound)
+    bound = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
+    reciprocal_shift, factor = _average(tail.pool, bound)
+    output_bound = bound * factor
     return LayerArithmetic(
         accumulator_exponent=exponent,
         accumulator_bound=accumulator_bound,
@@ -116,12 +100,29 @@ def _arithmetic(
         residual_shift=residual_shift,
         clip_low=clip_low,
         clip_high=clip_high,
-        reciprocal_shift=shift,
-        output_exponent=output_exponent,
+        reciprocal_shift=reciprocal_shift,
+        output_exponent=output_exponent - reciprocal_shift,
         position_bound=position_bound,
-        output_bound=bound,
-        tail_bits=tail_bits,
+        output_bound=output_bound,
+        tail_bits=_proved_bits(node, "layer tail's sums", max(position_bound, output_bound), MAX_TAIL_BITS),
     )
+
+
+def _residual(graph: Graph, node: Node, exponent: int) -> tuple[int, int, int]:
+    """Left shifts of the accumulator and of the residual to the finer LSB of both, and the bound of what is added."""
+    if "residual" not in node.inputs:
+        return 0, 0, 0
+    format = graph.format(node.inputs["residual"])
+    accumulator_shift = max(0, exponent - format.exponent)
+    residual_shift = format.exponent - exponent + accumulator_shift
+    return accumulator_shift, residual_shift, format.max_aligned << residual_shift
+
+
+def _clip_bounds(activation: Activation | None, exponent: int, bound: int) -> tuple[int | None, int | None]:
+    """The lower and the upper clipping constant in LSBs."""
+    if not isinstance(activation, Clip):
+        return None, None
+    return _clip_bound(activation.low, exponent, bound), _clip_bound(activation.high, exponent, bound)
 
 
 def _clip_bound(real: float, exponent: int, bound: int) -> int | None:
@@ -131,16 +132,28 @@ def _clip_bound(real: float, exponent: int, bound: int) -> int | None:
     return int(round_to_lsb(np.array(real), exponent))
 
 
+def _average(pool: Window | None, bound: int) -> tuple[int, int]:
+    """Fractional bits of the reciprocal, and how many times the largest term a sum times the reciprocal can be."""
+    if pool is None or pool.kind == "max":
+        return 0, 1
+    count = prod(pool.kernel)
+    shift = average_shift(bound, count)
+    return shift, (1 << shift) + count  # a reciprocal is rounded, by at most one half a term
+
+
 def average_shift(bound: int, count: int) -> int:
     """Fractional bits of an average's reciprocal: as wanted, or as many as the tail has left; at least a few."""
     left = MAX_TAIL_BITS - 1 - (bound * (count + 1)).bit_length()
     return max(MIN_RECIPROCAL_SHIFT, min(reciprocal_shift(count), left))
 
 
-def _refuse_beyond(node: Node, what: str, bits: int, limit: int) -> None:
+def _proved_bits(node: Node, what: str, bound: int, limit: int) -> int:
+    """Bits, the sign included, of integers up to `bound`. Raises CapacityError where the hardware has fewer."""
+    bits = signed_bits(bound)
     if bits > limit:
         raise CapacityError(
             f"the {what} need {bits} bits, the hardware has {limit}",
             where=f"layer {node.name}",
             fix="give the layer fewer mantissa_bits or a smaller exponent_range with an override",
         )
+    return bits
