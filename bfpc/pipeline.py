@@ -22,13 +22,15 @@ from bfpc.ir.graph import Graph
 from bfpc.ir.layout import onnx_shape
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
+from bfpc.passes.absorb_pass import absorb_pass
 from bfpc.passes.assign_formats import assign_formats, unused_overrides
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
 from bfpc.passes.correct_bias import correct_bias
-from bfpc.passes.fold import fold_pad, fold_scale
 from bfpc.passes.fold_input import fold_input
+from bfpc.passes.fold_pad import fold_pad
+from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tails import fuse_tails, pool_fits
-from bfpc.passes.lower_layers import absorb_pass, lower_layers
+from bfpc.passes.lower_layers import lower_layers
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights

@@ -24,7 +24,6 @@ from bfpc.ir.operators import (
     Concat,
     Conv,
     Depthwise,
-    Layer,
     Pad,
     Pads,
     Pair,
@@ -33,7 +32,6 @@ from bfpc.ir.operators import (
     Scale,
     Slice,
     Tail,
-    window_output_size,
 )
 
 
@@ -118,33 +116,3 @@ def selection(channels: NDArray[np.integer], inputs: int) -> NDArray[np.float32]
     """Weights [len(channels), inputs, 1, 1] that hand the given channels on; a channel outside the map gives zero."""
     ones: NDArray[np.float32] = (channels[:, None] == np.arange(inputs)).astype(np.float32)
     return ones[:, :, None, None]
-
-
-def absorb_pass(graph: Graph) -> Graph:
-    """A pass that only pads, crops or strides is done by the one-tap layers that read it.
-
-    %y = Pass(x) {stride=(2, 2)}; %z = Conv(%y, w) with one tap    ->  %z = Conv(x, w) {stride=(2, 2)}
-    """
-    plain: dict[str, Node] = {}
-    nodes = []
-    for node in graph.nodes:
-        source = plain.get(node.inputs.get("x", ""))
-        if source is not None and isinstance(node.op, Layer) and node.op.kernel == (1, 1) and max(node.op.pads) <= 0:
-            node = _composed(graph, source, node)
-        if isinstance(node.op, Pass) and node.op.tail == Tail() and node.inputs.keys() == {"x"}:
-            plain[node.name] = node
-        nodes.append(node)
-    return graph.with_nodes(nodes)
-
-
-def _composed(graph: Graph, source: Node, node: Node) -> Node:
-    """A one-tap layer that reads what the pass `source` reads; it may crop but not pad."""
-    assert isinstance(source.op, Pass)
-    assert isinstance(node.op, Layer)
-    size = graph.value(source.inputs["x"]).shape[1:]
-    positions = window_output_size(source.output.shape[1:], (1, 1), node.op.stride, node.op.pads)
-    stride = (source.op.stride[0] * node.op.stride[0], source.op.stride[1] * node.op.stride[1])
-    top, left = (source.op.pads[axis] + node.op.pads[axis] * source.op.stride[axis] for axis in (0, 1))
-    bottom, right = ((positions[axis] - 1) * stride[axis] + 1 - size[axis] - (top, left)[axis] for axis in (0, 1))
-    op = replace(node.op, stride=stride, pads=(top, left, bottom, right))
-    return replace(node, op=op, inputs={**node.inputs, "x": source.inputs["x"]})

@@ -12,10 +12,12 @@ from bfpc.config import Config
 from bfpc.frontend.reader import read_model
 from bfpc.ir.graph import Node
 from bfpc.ir.operators import Window
-from bfpc.passes.fold import fold_pad, fold_scale
+from bfpc.passes.absorb_pass import absorb_pass
 from bfpc.passes.fold_input import fold_input
+from bfpc.passes.fold_pad import fold_pad
+from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tails import fuse_tails
-from bfpc.passes.lower_layers import absorb_pass, lower_layers
+from bfpc.passes.lower_layers import lower_layers
 from bfpc.passes.place_concats import place_concats
 from bfpc.pipeline import Dump, float_passes, run_passes
 from tests.networks.random_networks import random_network

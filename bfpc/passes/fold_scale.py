@@ -1,7 +1,6 @@
-"""Folds what costs nothing elsewhere into the convolution beside it, exactly up to float32 rounding.
+"""Batch normalization and other scales and biases per channel go into the convolution or scale before them.
 
 %y = Conv(x, w, b); %z = Scale(%y, s, t)    ->  %z = Conv(x, w * s, b * s + t)
-%y = Pad(x, 1 around); %z = Conv(%y, w)     ->  %z = Conv(x, w) with pads + 1
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.ir.graph import Constant, Graph, Node
-from bfpc.ir.operators import Conv, Pad, Pads, Scale
+from bfpc.ir.operators import Conv, Scale
 
 
 def fold_scale(graph: Graph) -> Graph:
-    """Batch normalization and other scales and biases per channel go into the convolution or scale before them."""
+    """Constants change by float32 rounding only."""
     constants: dict[str, Constant] = dict(graph.constants)
     readers = graph.consumers()
     kept: dict[str, Node] = {}
@@ -43,21 +42,3 @@ def _scaled(node: Node, scale: NDArray[Any], shift: NDArray[Any], constants: dic
     constants[names[factor]] = scaled.astype(np.float32)
     constants[names["bias"]] = (bias * scale.astype(np.float64) + shift).astype(np.float32)
     return replace(node, inputs={**node.inputs, **names})
-
-
-def fold_pad(graph: Graph) -> Graph:
-    """Zeros around a map become the pads of the convolution that reads it."""
-    pads = {node.name: node for node in graph.nodes if isinstance(node.op, Pad) and node.op.channels == (0, 0)}
-    nodes = []
-    for node in graph.nodes:
-        source = pads.get(node.inputs.get("x", ""))
-        if source is not None and isinstance(node.op, Conv) and isinstance(source.op, Pad):
-            op = replace(node.op, pads=_sum(node.op.pads, source.op.pads))
-            node = replace(node, op=op, inputs={**node.inputs, "x": source.inputs["x"]})
-        nodes.append(node)
-    return graph.with_nodes(nodes)
-
-
-def _sum(a: Pads, b: Pads) -> Pads:
-    top, left, bottom, right = (x + y for x, y in zip(a, b, strict=True))
-    return top, left, bottom, right
