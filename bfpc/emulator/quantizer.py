@@ -1,6 +1,6 @@
 """The quantizer in ordinary floating-point operators.
 
-A block's largest element gives its exponent, `2**floor(log2 m) = |q - q * (1 - 2**-p)|` with `q = m * (2**(p-1) + 1)`
+A block's largest element gives its exponent, `2**floor(log2 m) = q - q * (1 - 2**-p)` with `q = m * (2**(p-1) + 1)`
 and a significand of p bits; adding and subtracting `1.5 * 2**(p-1)` LSBs rounds to the nearest multiple of the LSB,
 ties to even.
 """
@@ -53,13 +53,12 @@ def _block_maximum(builder: OnnxBuilder, x: Tensor, exponent: int, format: BfpFo
 def _block_lsb(builder: OnnxBuilder, maximum: Tensor, exponent: int, format: BfpFormat) -> Tensor:
     """The weight of each block's LSB, kept in the exponent window."""
     precision = _precision(maximum)
-    q = builder.call("Mul", maximum, builder.number(2.0 ** (precision - 1) + 1, maximum))
+    scale = 2.0 ** (1 - format.magnitude_bits)  # from the power of two to the LSB
+    q = builder.call("Mul", maximum, builder.number((2.0 ** (precision - 1) + 1) * scale, maximum))
     # q * (1 - 2**-p) as a subtraction: some optimizers take that constant for 1 and drop the product.
     shaved = builder.call("Sub", q, builder.call("Mul", q, builder.number(2.0**-precision, q)))
-    power = builder.call("Abs", builder.call("Sub", q, shaved))
-    lsb = builder.call("Mul", power, builder.number(2.0 ** (1 - format.magnitude_bits), power))
+    lsb = builder.call("Sub", q, shaved)
     top = format.exponent + format.exponent_range
     # No block of integers is shorter than 0 bits, which keeps its exponent above this.
     bottom = max(format.exponent, min(exponent - format.magnitude_bits, top))
-    lsb = builder.call("Max", lsb, builder.number(2.0**bottom, lsb))
-    return builder.call("Min", lsb, builder.number(2.0**top, lsb))
+    return builder.call("Clip", lsb, builder.number(2.0**bottom, lsb), builder.number(2.0**top, lsb))
