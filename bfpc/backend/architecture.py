@@ -11,6 +11,9 @@ from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv
 from bfpc.numerics.format import BfpFormat
 
+BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle
+MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the adder's latency, whatever the tile's size
+
 
 @dataclass(frozen=True)
 class Architecture:

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from bfpc.backend.architecture import Architecture
+from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Axis, Span
 from bfpc.backend.program import LAYER_WORDS
@@ -38,8 +38,6 @@ from bfpc.ir.operators import Pair
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
-MIN_STEP_CYCLES = 16  # more than an accumulator's addition takes, as in the hardware
-BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle, as in the hardware
 WORD_BYTES = 8
 
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from bfpc.backend.cost_model import LayerWork, Tile
 from bfpc.backend.memory_plan import MemoryPlan
-from bfpc.backend.program import (
-    AVERAGE_POOL,
-    CLIP,
-    DENSE,
-    DEPTHWISE,
-    MAX_POOL,
-    NO_ACTIVATION,
-    NO_POOL,
-    PASS,
-    PRELU,
-    LayerProgram,
-)
+from bfpc.backend.program import ActivationMode, ArrayMode, LayerProgram, PoolMode
 from bfpc.backend.weight_image import LayerImage
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pass, PRelu, Window
 from bfpc.numerics.format import BfpFormat
 from bfpc.numerics.layer import LayerArithmetic
 
-ARRAY_MODES: dict[type[Layer], int] = {Conv: DENSE, Depthwise: DEPTHWISE, Pass: PASS}
-ACTIVATIONS: dict[type[Activation] | type[None], int] = {type(None): NO_ACTIVATION, Clip: CLIP, PRelu: PRELU}
-POOLS = {"max": MAX_POOL, "average": AVERAGE_POOL}
+ARRAY_MODES: dict[type[Layer], ArrayMode] = {
+    Conv: ArrayMode.DENSE,
+    Depthwise: ArrayMode.DEPTHWISE,
+    Pass: ArrayMode.PASS,
+}
+ACTIVATION_MODES: dict[type[Activation] | type[None], ActivationMode] = {
+    type(None): ActivationMode.NO_ACTIVATION,
+    Clip: ActivationMode.CLIP,
+    PRelu: ActivationMode.PRELU,
+}
+POOL_MODES = {"max": PoolMode.MAX_POOL, "average": PoolMode.AVERAGE_POOL}
 NO_WINDOW = Window("max", (1, 1))
+NO_FORMAT = BfpFormat(0, 0, 0, signed=False)  # of a tensor that a layer does not have
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1  # bounds that never clip
 
 
@@ -47,7 +45,7 @@ def encode_layer(
         **_weight_fields(image),
         "accumulator_shift": arithmetic.accumulator_shift,
         **_residual_fields(graph, node, arithmetic, memory),
-        "activation": ACTIVATIONS[type(op.tail.activation)],
+        "activation": ACTIVATION_MODES[type(op.tail.activation)],
         **_clip_fields(op.tail.activation, arithmetic),
         **_pool_fields(op.tail.pool),
         "reciprocal_shift": arithmetic.reciprocal_shift,
@@ -100,12 +98,12 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
 
 
 def _weight_fields(image: LayerImage) -> dict[str, int]:
-    format = image.layout.weight_format
+    format = image.layout.weight_format or NO_FORMAT
     return {
         "weight_address": image.address,
-        "weight_mantissa_bits": 0 if format is None else format.mantissa_bits,
-        "weight_exponent_bits": 0 if format is None else format.exponent_bits,
-        "weight_block_size": 0 if format is None else format.block_size,
+        "weight_mantissa_bits": format.mantissa_bits,
+        "weight_exponent_bits": format.exponent_bits,
+        "weight_block_size": format.block_size,
         "bias_bits": image.layout.bias_bits,
     }
 
@@ -113,8 +111,7 @@ def _weight_fields(image: LayerImage) -> dict[str, int]:
 def _residual_fields(graph: Graph, node: Node, arithmetic: LayerArithmetic, memory: MemoryPlan) -> dict[str, int]:
     name = node.inputs.get("residual")
     if name is None:
-        empty = dict.fromkeys(_format_fields("residual", BfpFormat(2, 4, 0)), 0)
-        return {"residual": 0, "residual_address": 0, **empty, "residual_shift": 0}
+        return {"residual": 0, "residual_address": 0, **_format_fields("residual", NO_FORMAT), "residual_shift": 0}
     return {
         "residual": 1,
         "residual_address": memory.addresses[name],
@@ -135,7 +132,7 @@ def _pool_fields(pool: Window | None) -> dict[str, int]:
     window = pool or NO_WINDOW
     top, left, bottom, right = window.pads
     return {
-        "pool": NO_POOL if pool is None else POOLS[pool.kind],
+        "pool": PoolMode.NO_POOL if pool is None else POOL_MODES[pool.kind],
         "pool_height": window.kernel[0],
         "pool_width": window.kernel[1],
         "pool_stride_vertical": window.stride[0],

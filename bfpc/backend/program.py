@@ -9,6 +9,7 @@ The generated C++ (`struct Layer`), `schedule.json` and this module share the fi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated, get_type_hints
 
 import numpy as np
@@ -20,9 +21,32 @@ MAGIC = 0x42465043
 VERSION = 1
 HEADER_WORDS = 16
 
-DENSE, DEPTHWISE, PASS = 0, 1, 2
-NO_ACTIVATION, CLIP, PRELU = 0, 1, 2
-NO_POOL, MAX_POOL, AVERAGE_POOL = 0, 1, 2
+
+class ArrayMode(IntEnum):
+    """How the array combines lanes."""
+
+    DENSE = 0
+    DEPTHWISE = 1
+    PASS = 2
+
+
+class ActivationMode(IntEnum):
+    """What a layer's tail does between residual and pooling."""
+
+    NO_ACTIVATION = 0
+    CLIP = 1
+    PRELU = 2
+
+
+class PoolMode(IntEnum):
+    """What a layer's tail makes of a pooling window."""
+
+    NO_POOL = 0
+    MAX_POOL = 1
+    AVERAGE_POOL = 2
+
+
+MODES: tuple[type[IntEnum], ...] = (ArrayMode, ActivationMode, PoolMode)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from pathlib import PurePosixPath
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bfpc.backend.architecture import Architecture
-from bfpc.backend.program import HEADER_WORDS, MAGIC, VERSION, Field
+from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
+from bfpc.backend.weight_stream import SLOPE_BITS
+from bfpc.numerics.format import MAX_EXPONENT_RANGE
+from bfpc.numerics.layer import SLOPE_SHIFT
 
 SUFFIX = ".j2"
 
@@ -27,10 +30,16 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
     ends = list(accumulate((field.words for field in fields), initial=0))
     context = {
         "architecture": architecture,
+        "beat_words": BEAT_WORDS,
+        "min_step_cycles": MIN_STEP_CYCLES,
+        "exponent_bits": MAX_EXPONENT_RANGE.bit_length(),
+        "slope_bits": SLOPE_BITS,
+        "slope_shift": SLOPE_SHIFT,
         "fields": fields,
         "offsets": {field.name: start for field, start in zip(fields, ends, strict=False)},
         "layer_words": ends[-1],
         "header_words": HEADER_WORDS,
+        "modes": MODES,
         "magic": MAGIC,
         "version": VERSION,
     }
