@@ -4,8 +4,8 @@ Feature maps are (channels, height, width) of one image. A pair of numbers is (v
 (top, left, bottom, right), where a negative number crops. `INPUTS` names an operator's inputs in order; those that
 end in `?` are optional, and one that ends in `*` takes any number.
 
-The frontend makes all of them. The passes leave the layers, `Conv`, `Depthwise` and `Pass`, each of which ends in a
-`Tail`, and `Concat`, which is addressing.
+The frontend makes all but `Depthwise` and `Pass`. The passes leave the layers, `Conv`, `Depthwise` and `Pass`, each of
+which ends in a `Tail`, and `Concat`, which is addressing.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from bfpc.ir import operators as ops
 from bfpc.ir.graph import Constant, Graph, Node, Port, Shape, Value
@@ -31,13 +31,7 @@ from bfpc.numerics.layer import LayerArithmetic
 CONTINUATION = "\n    "
 CONSTANT_ROLES = ("weight", "bias", "slope", "scale")
 BARE_NAME = r"[A-Za-z0-9_.:/-]+"
-OPERATORS: Mapping[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        *(ops.Conv, ops.Depthwise, ops.Pass, ops.Concat, ops.Scale),
-        *(ops.Activate, ops.Add, ops.Pool, ops.Pad, ops.Slice),
-    )
-}
+OPERATORS: Mapping[str, Any] = {cls.__name__: cls for cls in get_args(ops.Operator)}
 ATTRIBUTES: Mapping[str, Any] = {cls.__name__: cls for cls in (ops.Tail, ops.Clip, ops.PRelu, ops.Window)}
 
 
