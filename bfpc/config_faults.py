@@ -49,9 +49,8 @@ def _fault(
     if field is None or field.description is None:
         fix = f"give a mapping with keys of {', '.join(_section(model, path).model_fields)}"
         return ConfigError(f"{name} is {value!r}", where=located.where, fix=fix)
-    words = (
-        [] if field.description.startswith("a ") else field.description.replace(",", " ").split()
-    )  # else it explains
+    explains = field.description.startswith("a ")  # else it lists what is allowed
+    words = [] if explains else field.description.replace(",", " ").split()
     meant = nearest(value, words) if isinstance(value, str) else ""
     return ConfigError(f"{name} is {value!r}", where=located.where, fix=f"give {field.description}{meant}")
 
@@ -64,7 +63,7 @@ def _resolve(details: ErrorDetails, model: type[BaseModel]) -> tuple[Path, Field
     for step in details.get("ctx", {}).get("path") or details["loc"]:
         if section is not None and isinstance(step, str):
             path, field = (*path, step), section.model_fields.get(step)
-            section = _model_of(field.annotation) if field else None
+            section = model_of(field.annotation) if field else None
         elif section is not None:
             path, field = (*path, step), None
         else:
@@ -75,17 +74,17 @@ def _resolve(details: ErrorDetails, model: type[BaseModel]) -> tuple[Path, Field
 def _section(model: type[BaseModel], path: Path) -> type[BaseModel]:
     for step in path:
         if isinstance(step, str):
-            inner = _model_of(model.model_fields[step].annotation)
+            inner = model_of(model.model_fields[step].annotation)
             assert inner is not None
             model = inner
     return model
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def model_of(annotation: Any) -> type[BaseModel] | None:
     """The model that an annotation such as `Formats` or `tuple[Override, ...]` holds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _model_of(inner))), None)
+    return next((found for inner in get_args(annotation) if (found := model_of(inner))), None)
 
 
 def _dotted(path: Path) -> str:

@@ -18,7 +18,7 @@ from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, Measure, Verification, measure
 from bfpc.config import Verify
 from bfpc.data import load_inputs
-from bfpc.emulator.session import Emulator, real_values, stored_inputs
+from bfpc.emulator.session import Emulator, open_session, real_values, stored_inputs
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.numerics.format import BfpTensor
@@ -77,13 +77,13 @@ class _Runner:
     def __init__(self, build: Build) -> None:
         self._graph = build.graph
         self._emulator = Emulator(build.graph, trace_names(build.graph), stored=True)
-        self._epilogue = None if build.epilogue is None else _session(build.epilogue.read_bytes())
+        self._epilogue = None if build.epilogue is None else open_session(build.epilogue.read_bytes())
         model = onnx.load(build.model)
         made = {name for node in model.graph.node for name in node.output}
         outputs = {value.name for value in model.graph.output}
         layers = [node.name for node in build.graph.layers if node.name in made]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in layers if name not in outputs)
-        self._original = _session(model.SerializeToString())
+        self._original = open_session(model.SerializeToString())
         shapes = {value.name: value.shape for value in self._original.get_outputs()}
         axes = {name: _find_axes(shapes[name], build.graph.value(name).shape) for name in layers}
         self.layer_axes = {name: found for name, found in axes.items() if found is not None}
@@ -116,12 +116,6 @@ class _Runner:
         joined = self._graph.producer(name)
         assert joined is not None
         return np.concatenate([self._value(part, maps) for part in joined.inputs.values()], axis=1)
-
-
-def _session(model: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _as_declared(tensor: NDArray[Any], value: ort.NodeArg) -> NDArray[Any]:

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
 from bfpc.config import Config
+from bfpc.config_faults import model_of
 from bfpc.config_file import PRESETS, preset_names
 
 DOCS = Path(__file__).parent
@@ -87,15 +87,9 @@ def _used_models() -> dict[type[BaseModel], list[str]]:
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
     for key, field in model.model_fields.items():
-        if section := _section(field):
+        if section := model_of(field.annotation):
             yield f"{path}{key}", section
             yield from _sections(section, f"{path}{key}.")
-
-
-def _section(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a key that holds a section, or a list of them."""
-    candidates = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _model_reference(model: type[BaseModel], paths: list[str]) -> str:
@@ -105,7 +99,7 @@ def _model_reference(model: type[BaseModel], paths: list[str]) -> str:
 
 
 def _config_row(key: str, field: FieldInfo) -> tuple[str, str, str]:
-    if _section(field) is None:
+    if model_of(field.annotation) is None:
         return f"`{key}`", str(field.description), f"`{_as_yaml(field.default)}`"
     return f"`{key}`", field.description or "a section, see below", ""
 

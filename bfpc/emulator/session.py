@@ -24,10 +24,7 @@ class Emulator:
         """outputs: the names of the values wanted; stored: whether `run_stored` will be called for them."""
         self._graph, self._outputs = graph, tuple(outputs)
         self._block = block_of(graph)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        model = lower(graph, self._outputs, with_lsb=stored).SerializeToString()
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(lower(graph, self._outputs, with_lsb=stored).SerializeToString())
 
     def run(self, maps: Mapping[str, Maps]) -> dict[str, Maps]:
         """The outputs' real values [batch, channels, height, width], from the network's input maps."""
@@ -59,6 +56,13 @@ class Emulator:
     def _padded(self, maps: Maps) -> Maps:
         missing = pad_to(maps.shape[1], self._block) - maps.shape[1]
         return np.pad(maps, ((0, 0), (0, missing), (0, 0), (0, 0))) if missing else maps
+
+
+def open_session(model: bytes) -> ort.InferenceSession:
+    """An ONNX model made ready to run; onnxruntime's warnings about it are no use to a user."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def folded_inputs(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> dict[str, Maps]:

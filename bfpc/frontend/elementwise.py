@@ -64,9 +64,7 @@ def import_batch_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     shape = (-1,) + (1,) * (len(x.axes) - 2)
     gamma, beta, mean, variance = (weights(node, index).astype(np.float64) for index in (1, 2, 3, 4))
     epsilon = node.attributes.get_float("epsilon", 1e-5)
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # a variance below 0 is refused as a constant that is not finite
+    with np.errstate(divide="ignore", invalid="ignore"):  # the constants that come of it are refused: not finite
         scale = gamma / np.sqrt(variance + np.float64(epsilon))
         bias = beta - mean * scale
     channels = (per_channel(x, vector.astype(np.float32).reshape(shape)) for vector in (scale, bias))
