@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import check_replaceable, write_build
 from bfpc.backend.design import Design, Vectors, make_design
@@ -137,8 +135,10 @@ def prepare(graph: Graph, names: list[str]) -> Runner:
 
 def input_specs(graph: Graph) -> list[InputSpec]:
     """The network's inputs as data must fit them."""
-    shapes = {port.name: onnx_shape(port.axes, port.map_shape(graph.value(port.value))) for port in graph.inputs}
-    return [InputSpec(port.name, shapes[port.name], port.axes, np.dtype(np.float32)) for port in graph.inputs]
+    return [
+        InputSpec(port.name, onnx_shape(port.axes, port.map_shape(graph.value(port.value))), port.axes)
+        for port in graph.inputs
+    ]
 
 
 def _images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:

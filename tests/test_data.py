@@ -14,10 +14,10 @@ from bfpc.config import Preprocessing
 from bfpc.data import InputSpec, load_inputs
 from bfpc.errors import DataError
 
-NCHW = InputSpec("x", (1, 3, 4, 6), ("N", "C", "H", "W"), np.dtype(np.float32))
-NHWC = InputSpec("x", (1, 4, 6, 3), ("N", "H", "W", "C"), np.dtype(np.float32))
-GRAY = InputSpec("x", (1, 1, 4, 6), ("N", "C", "H", "W"), np.dtype(np.float32))
-VECTOR = InputSpec("v", (1, 5), ("N", "C"), np.dtype(np.float32))
+NCHW = InputSpec("x", (1, 3, 4, 6), ("N", "C", "H", "W"))
+NHWC = InputSpec("x", (1, 4, 6, 3), ("N", "H", "W", "C"))
+GRAY = InputSpec("x", (1, 1, 4, 6), ("N", "C", "H", "W"))
+VECTOR = InputSpec("v", (1, 5), ("N", "C"))
 PLAIN = Preprocessing(divide=1.0)
 
 
@@ -89,7 +89,7 @@ def test_one_array_without_the_batch_axis_is_one_image(tmp_path: Path) -> None:
 
 
 def test_synthetic_data_warns_repeats_and_is_smooth() -> None:
-    spec = InputSpec("x", (1, 3, 64, 64), ("N", "C", "H", "W"), np.dtype(np.float32))
+    spec = InputSpec("x", (1, 3, 64, 64), ("N", "C", "H", "W"))
     data = load_inputs(None, [spec, VECTOR], PLAIN, 3, seed=1)
     again = load_inputs(None, [spec, VECTOR], PLAIN, 3, seed=1)
     assert "synthetic" in data.warnings[0]

@@ -66,8 +66,7 @@ def tap_means(graph: Graph, node: Node, x: Maps) -> NDArray[np.float64]:
 
     x: what the convolution reads [batch, channels, height, width].
     """
-    op = node.op
-    assert isinstance(op, Conv | Depthwise)
+    op = node.layer
     height, width = array_size(op, graph.value(node.inputs["x"]).shape[1:])
     pads = [(max(before, 0), max(after, 0)) for before, after in ((op.pads[0], op.pads[2]), (op.pads[1], op.pads[3]))]
     crop = [max(-op.pads[axis], 0) for axis in (0, 1)]
