@@ -133,7 +133,7 @@ class Override(_Section):
 class Passes(_Section):
     """Optional passes."""
 
-    bias_correction: bool = Field(True, description="true or false")
+    correct_bias: bool = Field(True, description="true or false")
 
 
 class Calibration(_Section):

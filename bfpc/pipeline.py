@@ -97,7 +97,7 @@ def quantizing_passes(config: Config, statistics: Statistics, data: InputData, p
     return {
         "assign-formats": partial(assign_formats, config=config, largest=statistics.largest),
         "quantize-weights": partial(quantize_weights, config=config),
-        **({"correct-bias": correct} if config.passes.bias_correction else {}),
+        **({"correct-bias": correct} if config.passes.correct_bias else {}),
         "prove-accumulators": prove_accumulators,
     }
 

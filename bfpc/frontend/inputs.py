@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx_ir
+from onnx_ir import DataType
 
 from bfpc.errors import ModelError
-from bfpc.frontend.reshaping import FLOATS
 from bfpc.frontend.tensor import CHANNELS_FIRST, CHANNELS_LAST, Tensor
 from bfpc.ir.layout import Axes
 
 AXES_OF_RANK: Mapping[int, Axes] = {2: ("N", "C"), 3: ("N", "H", "W"), 4: CHANNELS_FIRST}
+FED_TYPES = (DataType.FLOAT, DataType.FLOAT16, DataType.DOUBLE)  # what NumPy and onnxruntime exchange
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 ELEMENTWISE = frozenset(("Add", "Cast", "Clip", "Div", "Identity", "Mul", "Neg", "Relu", "Sub"))
 
@@ -30,9 +31,9 @@ def input_tensors(model: onnx_ir.Model, path: Path) -> list[Tensor]:
 
 def _input_tensor(value: onnx_ir.Value, path: Path) -> Tensor:
     name, where = str(value.name), f"{path}, input {value.name}"
-    if value.dtype not in FLOATS:
+    if value.dtype not in FED_TYPES:
         kind = "unknown" if value.dtype is None else value.dtype.name
-        raise ModelError(f"the input is of type {kind}", where=where, fix="export the network with a float input")
+        raise ModelError(f"the input is of type {kind}", where=where, fix="export the network with a float32 input")
     shape = () if value.shape is None else value.shape.numpy()
     if len(shape) not in AXES_OF_RANK:
         fix = "the accelerator takes [N, C, H, W], [N, H, W, C], [N, H, W] or [N, C]"
