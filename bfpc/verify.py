@@ -82,7 +82,8 @@ class _Runner:
         made = {name for node in model.graph.node for name in node.output}
         outputs = {value.name for value in model.graph.output}
         layers = [node.name for node in build.graph.layers if node.name in made]
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in layers if name not in outputs)
+        compared = dict.fromkeys([*layers, *(port.name for port in build.graph.outputs)])
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in compared if name not in outputs)
         self._original = open_session(model.SerializeToString())
         shapes = {value.name: value.shape for value in self._original.get_outputs()}
         axes = {name: _find_axes(shapes[name], build.graph.value(name).shape) for name in layers}
