@@ -149,12 +149,13 @@ def _check_blocks(uses: list[_Use], block: int, limit: int, setting: str) -> Non
 def _accumulator_bits(graph: Graph, setting: int | str) -> int:
     needed = {node.name: node.arithmetic.accumulator_bits for node in graph.layers if node.arithmetic is not None}
     layer = max(needed, key=lambda name: needed[name])
-    width = needed[layer]
-    available = ACCUMULATOR_WIDTHS[-1] if isinstance(setting, str) else setting
-    if width > available:
+    sufficient = next(size for size in ACCUMULATOR_WIDTHS if size >= needed[layer])
+    if isinstance(setting, str):
+        return sufficient
+    if needed[layer] > setting:
         raise CapacityError(
-            f"{layer} needs accumulators of {width} bits, the array has {available}",
+            f"{layer} needs accumulators of {needed[layer]} bits, the array has {setting}",
             where="architecture.accumulator_bits",
-            fix=f"set architecture.accumulator_bits to at least {width}, or narrow the layer's formats",
+            fix=f"set architecture.accumulator_bits to {sufficient} or auto, or narrow the layer's formats",
         )
-    return next(size for size in ACCUMULATOR_WIDTHS if size >= width) if isinstance(setting, str) else setting
+    return setting
