@@ -27,6 +27,7 @@ from bfpc.numerics.layer import (
 )
 
 MIN_RECIPROCAL_SHIFT = 8
+UNPROVABLE = 1 << 62  # far beyond the hardware, and still in int64 when the sums are added
 
 
 def prove_accumulators(graph: Graph) -> Graph:
@@ -57,8 +58,9 @@ def _proved(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
 
 
 def round_to_lsb(real: NDArray[np.floating], exponent: int) -> NDArray[np.int64]:
-    """Real numbers as integers whose LSB weighs `2**exponent`, ties to even."""
-    return np.rint(np.ldexp(np.asarray(real, np.float64), -exponent)).astype(np.int64)
+    """Real numbers as integers whose LSB weighs `2**exponent`, ties to even; saturated where no proof can hold."""
+    scaled = np.rint(np.ldexp(np.asarray(real, np.float64), -exponent))
+    return np.clip(scaled, -UNPROVABLE, UNPROVABLE).astype(np.int64)
 
 
 def array_bound(graph: Graph, node: Node) -> tuple[int, NDArray[np.int64]]:

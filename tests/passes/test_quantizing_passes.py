@@ -179,10 +179,15 @@ def prove_layer(
     tail: str = "",
     size: str = "2x2",
     slope: float | None = None,
+    bias: float = 1.3,
 ) -> LayerArithmetic:
-    """Of a convolution with the weight 10.0 = (5 << 3) * 2**-2 and the bias 1.3."""
+    """Of a convolution with the weight 10.0 = (5 << 3) * 2**-2."""
     line = "" if slope is None else "constant @s : 1 [float32]\n"
-    constants: dict[str, Constant] = {"w": WEIGHT, "b": np.array([1.3], np.float32), "s": np.array([slope], np.float32)}
+    constants: dict[str, Constant] = {
+        "w": WEIGHT,
+        "b": np.array([bias], np.float32),
+        "s": np.array([slope], np.float32),
+    }
     text = LAYER.format(x=x, r=r, roles=roles, tail=tail, size=size, slope=line)
     arithmetic = prove_accumulators(graph_of(text, constants)).check().nodes[0].arithmetic
     assert arithmetic is not None
@@ -242,6 +247,8 @@ def test_arithmetic_of_a_layer(layer: dict[str, Any], expected: dict[str, int | 
             "the layer tail's sums need 59 bits, the hardware has 54",
         ),
         ({"roles": ", residual=%r", "r": "int5bfp/16 r2 e60"}, "tail's sums need 73 bits"),
+        ({"bias": 1e30}, "tail's sums need 64 bits"),  # beyond int64, too
+        ({"bias": -1e30}, "tail's sums need 64 bits"),
     ],
 )
 def test_a_layer_that_could_overflow_is_refused(layer: dict[str, Any], message: str) -> None:
