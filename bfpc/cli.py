@@ -1,6 +1,6 @@
 """The command line: parses, calls the library, prints.
 
-Exit codes: 0 good, 1 verification failed, 2 a user's mistake.
+Exit codes: 0 good, 1 verification failed, 2 a user's mistake, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bfpc.progress import Item, Progress, silent
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
 FILE_WIDTH = 160  # of tables where no terminal narrows them
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 OUT = Console(soft_wrap=True, markup=False, highlight=False, width=get_terminal_size((FILE_WIDTH, 0)).columns)
 NOTES = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 
@@ -43,6 +44,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BfpcError as error:
             raise UserMistake(str(error)) from error
+        except KeyboardInterrupt:
+            NOTES.print("interrupted")
+            raise SystemExit(INTERRUPTED) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

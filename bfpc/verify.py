@@ -145,6 +145,8 @@ def _failures(outputs: Sequence[Comparison], demanded: Verify) -> list[str]:
         agreement, least = output.top1_agreement, demanded.min_top1_agreement
         if least is not None and agreement is not None and agreement < least:
             failures.append(f"output {output.name} agrees in {agreement:.1%} of the images, {least:.1%} are demanded")
+    if demanded.min_top1_agreement is not None and all(output.top1_agreement is None for output in outputs):
+        failures.append("min_top1_agreement is demanded, but no output holds class scores")
     return failures
 
 

@@ -185,3 +185,13 @@ def test_a_folder_that_is_no_build(tmp_path: Path, content: str | None) -> None:
     result = run("inspect", tmp_path)
     assert result.exit_code == 2
     assert "not a build folder" in result.stderr
+
+
+def test_an_interruption_ends_in_its_own_exit_code(library: Callable[..., None]) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    library("bfpc.pipeline", compile_model=interrupted)
+    result = run("compile", "model.onnx")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr

@@ -135,6 +135,17 @@ def test_thresholds_of_the_config_decide(
     assert len(found.failures) == (0 if failure is None else 2)
 
 
+def test_agreement_of_classes_cannot_be_demanded_of_an_output_without_any(tmp_path: Path) -> None:
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = net.input(1, 3, 6, 6)
+    onnx.save(net.finish("network", [net.node("Relu", [x.name], (1, 3, 6, 6))]), tmp_path / "map.onnx")
+    demanded = Config.model_validate({"verify": {"min_top1_agreement": 0.5}})
+    compile_model(tmp_path / "map.onnx", demanded, tmp_path / "build")
+    assert verify.verify(tmp_path / "build").failures == (
+        "min_top1_agreement is demanded, but no output holds class scores",
+    )
+
+
 # -- the C simulation -------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bfpc.errors import DataError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv, Depthwise
 from bfpc.ir.shapes import array_size
@@ -42,7 +44,7 @@ def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepa
     for maps in images:
         results = run(maps)
         for name in names:
-            largest[name] = max(largest[name], float(results[name].max()), -float(results[name].min()))
+            largest[name] = max(largest[name], _magnitude(name, results[name]))
         for node in convolutions:
             taps[node.name].append(tap_means(graph, node, results[node.inputs["x"]]))
     means = {
@@ -50,6 +52,15 @@ def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepa
         for node in convolutions
     }
     return Statistics(largest, means)
+
+
+def _magnitude(name: str, maps: Maps) -> float:
+    """The largest magnitude of a map, which is refused where it is not finite."""
+    magnitude = float(max(maps.max(), -maps.min()))
+    if not math.isfinite(magnitude):
+        fix = "check the calibration data and its preprocessing; onnxruntime should give finite numbers for it, too"
+        raise DataError("the network overflows in float32 on the calibration data", where=f"value {name}", fix=fix)
+    return magnitude
 
 
 def mean_sum(node: Node, weight: NDArray[Any], taps: NDArray[np.float64]) -> NDArray[np.float64]:

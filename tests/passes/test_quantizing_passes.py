@@ -10,7 +10,7 @@ import pytest
 
 from bfpc.config import Config
 from bfpc.emulator.session import Emulator
-from bfpc.errors import CapacityError
+from bfpc.errors import CapacityError, DataError
 from bfpc.ir.graph import Constant, Graph
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
@@ -34,6 +34,13 @@ output "y" = %y (N, C, H, W)
 constant @b : 8 [float32]
 constant @v : 8x1x3x3 [float32]
 constant @w : 8x4x3x3 [float32]
+"""
+RESIDUAL = """\
+input "x" = %x (N, C, H, W) : 4x8x8
+%y = Conv(x=%x, weight=@w, bias=@b, residual=%x) {kernel=(1, 1)} : 4x8x8
+output "y" = %y (N, C, H, W)
+constant @b : 4 [float32]
+constant @w : 4x4x1x1 [float32]
 """
 LINEAR = NETWORK.replace(", tail=Tail(activation=Clip())", "")
 LARGEST = {"x": 2.0, "a": 3.9, "d": 1.0, "p": 0.0, "y": 4.0}
@@ -139,7 +146,7 @@ def test_only_what_no_input_can_make_negative_is_unsigned() -> None:
 
 
 def test_quantize_weights_replaces_them_by_tensors_whose_windows_hold_them() -> None:
-    graph = graph_of(NETWORK)
+    graph = assign_formats(graph_of(NETWORK), config(), LARGEST)
     formats = {"weight": {"mantissa_bits": 4, "block_size": 4}, "depthwise_weight": {"mantissa_bits": 9}}
     quantized = quantize_weights(graph, config(formats=formats))
     assert [line for line in text_of(quantized).splitlines() if "constant" in line] == [
@@ -277,3 +284,21 @@ def test_bias_correction_gives_every_convolution_the_mean_of_the_float_network()
         return max(float(np.abs(ours - theirs).max() / np.abs(theirs).max()) for ours, theirs in means)
 
     assert error(corrected) < 0.03 < 0.1 < error(quantized)
+
+
+def test_weights_that_vanish_beside_the_bias_and_the_residual_leave_room_for_them() -> None:
+    """A collapsed branch: on its own, 1e-30 would put the accumulator's LSB some 100 bits below a bias of 1."""
+    graph = graph_of(RESIDUAL)
+    constants = {**graph.constants, "w": np.full((4, 4, 1, 1), 1e-30, np.float32), "b": np.ones(4, np.float32)}
+    assigned = assign_formats(graph.with_nodes(graph.nodes, constants), config(), {"x": 1.0, "y": 2.0})
+    proved = prove_accumulators(quantize_weights(assigned, config()))
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
+    found = Emulator(proved, ["y"]).run({"x": x})["y"]
+    np.testing.assert_allclose(found, x + 1, atol=2.0**-6)
+
+
+def test_calibration_that_overflows_is_refused_with_the_value() -> None:
+    images = [{"x": np.full((1, 4, 8, 8), 1e38, np.float32)}]
+    with pytest.raises(DataError, match="overflows") as refusal:
+        calibrate(graph_of(NETWORK), images, prepare)
+    assert refusal.value.where == "value a"
