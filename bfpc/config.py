@@ -99,8 +99,8 @@ class Formats(_Section):
 class Override(_Section):
     """Formats of the layers that all given selectors match; what is not given stays.
 
-    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`. `name` is a
-    glob over layer names.
+    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`. (Where they
+    do not fill whole groups of `k_vec` channels, convolutions stand in its place.) `name` is a glob over layer names.
     """
 
     name: str | None = Field(None, description="a layer name; * and ? stand for any characters")
