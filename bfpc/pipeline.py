@@ -16,7 +16,7 @@ from bfpc.data import InputData, InputSpec, load_inputs
 from bfpc.emulator.session import Emulator, Maps, folded_inputs, real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.frontend.reader import read_model
-from bfpc.ir.graph import Graph
+from bfpc.ir.graph import Graph, GraphError
 from bfpc.ir.layout import onnx_shape
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
@@ -123,7 +123,12 @@ class Dump:
 def run_passes(graph: Graph, passes: Mapping[str, Pass], dump: Dump) -> Graph:
     """The graph after all passes; each leaves a well-formed one."""
     for name, transform in passes.items():
-        graph = transform(graph).check()
+        graph = transform(graph)
+        try:
+            graph.check()
+        except GraphError as error:
+            error.add_note(f"after {name}:\n{print_graph(graph)}")
+            raise
         dump(name, graph)
     return graph
 

@@ -20,7 +20,7 @@ Constant = NDArray[np.float32] | NDArray[np.int64] | BfpTensor
 
 
 class GraphError(AssertionError):
-    """A pass left an invalid graph: a bug of the compiler. The printed graph is attached as a note."""
+    """A pass left an invalid graph: a bug of the compiler. The pipeline notes the pass and the graph."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +135,6 @@ class Graph:
 
     def check(self) -> Graph:
         """Returns the graph itself, or raises GraphError where it is not well formed."""
-        try:
-            self._check()
-        except GraphError as error:
-            from bfpc.ir.text import print_graph  # the printer knows the graph, not the reverse
-
-            error.add_note(print_graph(self))
-            raise
-        return self
-
-    def _check(self) -> None:
         defined = {value.name for value in self.values}
         if len(defined) != len(self.values):
             raise GraphError("two network inputs share a name")
@@ -160,6 +150,7 @@ class Graph:
         for port in (*self.inputs, *self.outputs):
             if port.value not in defined:
                 raise GraphError(f"{port.name} is carried by {port.value}, which nothing defines")
+        return self
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name in self._index:
