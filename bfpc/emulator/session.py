@@ -28,15 +28,17 @@ class Emulator:
 
     def run(self, maps: Mapping[str, Maps]) -> dict[str, Maps]:
         """The outputs' real values [batch, channels, height, width], from the network's input maps."""
-        return dict(zip(self._outputs, self._run(maps, "out"), strict=True))
+        results = zip(self._outputs, self._run(maps, ["out"]), strict=True)
+        return {name: values[:, : self._graph.value(name).shape[0]] for name, values in results}
 
     def run_stored(self, maps: Mapping[str, Maps]) -> dict[str, BfpTensor]:
         """The outputs as the layers store them: mantissas [batch, channels, ...] and offsets [batch, blocks, ...].
 
         Real values alone don't tell them: -2**k is -1 times 2**k and -2 times 2**(k - 1).
         """
-        lsbs = zip(self._run(maps, "out"), self._run(maps, "lsb"), strict=True)
-        return {name: self._stored(name, values, lsb) for name, (values, lsb) in zip(self._outputs, lsbs, strict=True)}
+        results = self._run(maps, ["out", "lsb"])
+        pairs = zip(self._outputs, results[::2], results[1::2], strict=True)
+        return {name: self._stored(name, values, lsb) for name, values, lsb in pairs}
 
     def _stored(self, name: str, values: Maps, lsb: Maps) -> BfpTensor:
         format = self._graph.format(name)
@@ -44,14 +46,14 @@ class Emulator:
         blocks = -(-channels // format.block_size)
         scale = lsb[:, :blocks].reshape(len(values), blocks, height, width)
         offsets = np.frexp(scale)[1] - 1 - format.exponent
-        mantissas = values / np.repeat(scale, format.block_size, axis=1)[:, :channels]
+        mantissas = values[:, :channels] / np.repeat(scale, format.block_size, axis=1)[:, :channels]
         return BfpTensor(format, mantissas.astype(np.int16), offsets.astype(np.uint8))
 
-    def _run(self, maps: Mapping[str, Maps], suffix: str) -> list[Maps]:
+    def _run(self, maps: Mapping[str, Maps], suffixes: Sequence[str]) -> list[Maps]:
+        """For each output in turn its ONNX outputs with these suffixes, channels padded to whole blocks."""
         feeds = {value.name: self._padded(maps[value.name]) for value in self._graph.values}
-        results = self._session.run([f"{name}:{suffix}" for name in self._outputs], feeds)
-        channels = (self._graph.value(name).shape[0] for name in self._outputs)
-        return [result[:, :count] for result, count in zip(results, channels, strict=True)]
+        results: list[Maps] = self._session.run([f"{name}:{end}" for name in self._outputs for end in suffixes], feeds)
+        return results
 
     def _padded(self, maps: Maps) -> Maps:
         missing = pad_to(maps.shape[1], self._block) - maps.shape[1]
