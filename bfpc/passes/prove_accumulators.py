@@ -89,9 +89,9 @@ def _arithmetic(
         slopes = round_to_lsb(graph.array(node.inputs["slope"]), -SLOPE_SHIFT)
         bound *= max(1 << SLOPE_SHIFT, int(np.abs(slopes).max()))
         output_exponent -= SLOPE_SHIFT
-    position_bound = bound
     clip_low, clip_high = _clip_bounds(tail.activation, output_exponent, bound)
-    bound = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
+    clipped = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
+    position_bound, bound = max(bound, clipped), clipped
     reciprocal_shift, factor = _average(tail.pool, bound)
     output_bound = bound * factor
     return LayerArithmetic(
@@ -121,17 +121,12 @@ def _residual(graph: Graph, node: Node, exponent: int) -> tuple[int, int, int]:
 
 
 def _clip_bounds(activation: Activation | None, exponent: int, bound: int) -> tuple[int | None, int | None]:
-    """The lower and the upper clipping constant in LSBs."""
+    """The lower and the upper clipping constant in LSBs; None where no magnitude up to `bound` lies beyond it."""
     if not isinstance(activation, Clip):
         return None, None
-    return _clip_bound(activation.low, exponent, bound), _clip_bound(activation.high, exponent, bound)
-
-
-def _clip_bound(real: float, exponent: int, bound: int) -> int | None:
-    """A clipping constant in LSBs; None where no number up to `bound` reaches it."""
-    if abs(real) >= bound * 2.0**exponent:
-        return None
-    return int(round_to_lsb(np.array(real), exponent))
+    largest = bound * 2.0**exponent
+    low, high = (int(round_to_lsb(np.array(real), exponent)) for real in (activation.low, activation.high))
+    return None if activation.low <= -largest else low, None if activation.high >= largest else high
 
 
 def _average(pool: Window | None, bound: int) -> tuple[int, int]:

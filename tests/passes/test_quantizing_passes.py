@@ -286,6 +286,17 @@ def test_bias_correction_gives_every_convolution_the_mean_of_the_float_network()
     assert error(corrected) < 0.03 < 0.1 < error(quantized)
 
 
+@pytest.mark.parametrize(("low", "high"), [(10.0, 20.0), (-20.0, -10.0), (-0.25, 0.5)])
+def test_a_clip_beyond_all_sums_binds_as_one_among_them_does(low: float, high: float) -> None:
+    text = RESIDUAL.replace("kernel=(1, 1)", f"kernel=(1, 1), tail=Tail(activation=Clip(low={low}, high={high}))")
+    graph = graph_of(text, {"w": np.zeros((4, 4, 1, 1), np.float32), "b": np.zeros(4, np.float32)})
+    largest = max(abs(low), abs(high))
+    proved = prove_accumulators(quantize_weights(assign_formats(graph, config(), {"x": 1.0, "y": largest}), config()))
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
+    found = Emulator(proved, ["y"]).run({"x": x})["y"]
+    np.testing.assert_allclose(found, np.clip(x, low, high), atol=largest * 2.0**-7)
+
+
 def test_weights_that_vanish_beside_the_bias_and_the_residual_leave_room_for_them() -> None:
     """A collapsed branch: on its own, 1e-30 would put the accumulator's LSB some 100 bits below a bias of 1."""
     graph = graph_of(RESIDUAL)
