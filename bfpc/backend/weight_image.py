@@ -112,7 +112,7 @@ def _layout(node: Node, parameters: LayerParameters, architecture: Architecture)
 
 
 def _largest(values: NDArray[np.int64]) -> int:
-    return max((abs(int(value)) for value in values), default=0)
+    return int(np.abs(values).max(initial=0))
 
 
 def _shape(weight: BfpTensor) -> tuple[int, int, int, int]:

@@ -15,9 +15,6 @@ MIN_MANTISSA_BITS, MAX_MANTISSA_BITS = 2, 12
 BLOCK_SIZES = (4, 8, 16, 32, 64)
 MAX_EXPONENT_RANGE = 31
 
-Integers = NDArray[np.integer]
-Floats = NDArray[np.floating]
-
 
 @dataclass(frozen=True)
 class BfpFormat:

@@ -2,7 +2,7 @@
 
 A block's exponent is the smallest that holds its largest element, where a negative power of two counts as one LSB
 less (two's complement holds -2**mag). Elements are rounded to nearest, ties to even, and saturate. Quantizing twice
-changes nothing.
+changes no value, though -2**k may be stored as -1 times 2**k or as -2 times 2**(k - 1).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.numerics.format import BfpFormat, Floats
+from bfpc.numerics.format import BfpFormat
 
 CHUNK_COLUMNS = 1 << 14  # keeps the planes of a block in the level-2 cache
 
 
-def quantize(x: Floats, format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+def quantize(x: NDArray[np.floating], format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Real feature maps to BFP.
 
     x: [batch, channels, height, width], finite. Returns mantissas of the same shape and offsets [batch, blocks,
@@ -29,12 +29,17 @@ def quantize(x: Floats, format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[n
     for image in range(batch):
         for block in range(blocks):
             rows = slice(block * format.block_size, (block + 1) * format.block_size)
-            for start in range(0, height * width, CHUNK_COLUMNS):
-                columns = slice(start, start + CHUNK_COLUMNS)
-                mantissas[image, rows, columns], offsets[image, block, columns] = quantize_planes(
-                    planes[image, rows, columns], format
-                )
+            _quantize_into(mantissas[image, rows], offsets[image, block], planes[image, rows], format)
     return mantissas.reshape(x.shape), offsets.reshape(batch, blocks, height, width)
+
+
+def _quantize_into(
+    mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], planes: NDArray[np.float32], format: BfpFormat
+) -> None:
+    """Quantizes planes [block, columns] into `mantissas` of the same shape and `offsets` [columns], chunk by chunk."""
+    for start in range(0, planes.shape[1], CHUNK_COLUMNS):
+        columns = slice(start, start + CHUNK_COLUMNS)
+        mantissas[:, columns], offsets[columns] = quantize_planes(planes[:, columns], format)
 
 
 def quantize_planes(x: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -99,9 +104,7 @@ def quantize_weights(weight: NDArray[np.float32], format: BfpFormat) -> tuple[ND
     split = padded.reshape(outputs * blocks, format.block_size, height * width)
     planes = np.ascontiguousarray(split.transpose(1, 0, 2)).reshape(format.block_size, -1)
     mantissas, offsets = np.empty(planes.shape, np.int16), np.empty(planes.shape[1], np.uint8)
-    for start in range(0, planes.shape[1], CHUNK_COLUMNS):
-        columns = slice(start, start + CHUNK_COLUMNS)
-        mantissas[:, columns], offsets[columns] = quantize_planes(planes[:, columns], format)
+    _quantize_into(mantissas, offsets, planes, format)
     split_mantissas = mantissas.reshape(format.block_size, outputs * blocks, height * width).transpose(1, 0, 2)
     return (
         np.ascontiguousarray(split_mantissas.reshape(padded.shape)[:, :inputs]),
