@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bfpc.frontend.builder import GraphBuilder, input_name, weights
 from bfpc.frontend.tensor import Tensor, per_channel, show
 from bfpc.frontend.unsupported import Unsupported
-from bfpc.ir.operators import Add, Scale
+from bfpc.ir.operators import Elementwise, Scale
 
 Vector = NDArray[np.float32]
 
@@ -93,7 +93,7 @@ def _add_maps(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
         )
     if x.value == residual.value:
         return _scale(node, net, x, np.full(x.map_shape[0], 2.0), np.zeros(x.map_shape[0]))
-    return net.emit(node, Add(), {"x": x.value, "residual": residual.value}, x.axes)
+    return net.emit(node, Elementwise("add"), {"x": x.value, "residual": residual.value}, x.axes)
 
 
 def _scale(

@@ -57,12 +57,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """A network input or output: its ONNX name, the value that carries it, and how ONNX lays that value out."""
+    """An input or output of the graph: its ONNX name, the value that carries it, and how ONNX lays that value out.
+
+    stage: from which stage on an input is there (see `ir.partition`); 0 for the network's own.
+    """
 
     name: str
     value: str
     axes: Axes
     fold: Fold | None = None
+    stage: int = 0
 
     def map_shape(self, value: Value) -> Shape:
         """(channels, height, width) of the map that ONNX knows, where `value` carries this port."""
@@ -132,6 +136,14 @@ class Graph:
     def layers(self) -> Iterator[Node]:
         """The nodes that the accelerator computes, each in one entry of the program."""
         return (node for node in self.nodes if isinstance(node.op, Layer))
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """The stage in which each value is made: the first in which all that it depends on is there."""
+        stages = {port.value: port.stage for port in self.inputs}
+        for node in self.nodes:
+            stages[node.name] = max(stages[name] for name in node.inputs.values() if name in stages)
+        return stages
 
     def check(self) -> Graph:
         """Returns the graph itself, or raises GraphError where it is not well formed."""

@@ -4,8 +4,13 @@ Feature maps are (channels, height, width) of one image. A pair of numbers is (v
 (top, left, bottom, right), where a negative number crops. `INPUTS` names an operator's inputs in order; those that
 end in `?` are optional, and one that ends in `*` takes any number.
 
-The frontend makes all but `Depthwise` and `Pass`. The passes leave the layers, `Conv`, `Depthwise` and `Pass`, each of
-which ends in a `Tail`, and `Concat`, which is addressing.
+The frontend makes `Conv`, `Pass`, `Concat` and the operators below them. The passes leave the layers, `Conv`,
+`Depthwise` and `Pass`, each of which ends in a `Tail`, and `Concat` and `Channels`, which are addressing.
+
+A layer reads its map as if `input_dilation - 1` zeros stood between neighbouring positions (which no hardware ever
+multiplies), with `pads` around that. So a transposed convolution of stride s, kernel k and pads p is a convolution with
+`input_dilation` s, pads k - 1 - p and its filter turned around. Beyond the map a layer finds zeros, or what `pad_mode`
+says. `stride` and `dilation` are 1 where `input_dilation` isn't.
 """
 
 from __future__ import annotations
@@ -14,8 +19,11 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from bfpc.numerics.functions import Step
+
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
+PadMode = Literal["zero", "edge", "reflect"]
 NO_PADS: Pads = (0, 0, 0, 0)
 
 
@@ -39,7 +47,21 @@ class PRelu:
     """x where x >= 0, else x times the channel's slope (the input `slope`). LeakyRelu has one slope for all."""
 
 
-Activation = Clip | PRelu
+@dataclass(frozen=True)
+class Table:
+    """A function of one number, read from a table of 4096 entries over the domain [low, high].
+
+    steps: elementary functions of `numerics.functions`, the innermost first, each with its parameters, such as
+    `(("affine", 0.5, 0.0), ("tanh",))`. gated: whether x is multiplied by the result, as SiLU does with the sigmoid.
+    domain: what calibration found the function applied to; None before.
+    """
+
+    steps: tuple[Step, ...]
+    gated: bool = False
+    domain: tuple[float, float] | None = None
+
+
+Activation = Clip | PRelu | Table
 
 
 @dataclass(frozen=True)
@@ -58,22 +80,28 @@ class Window:
 
 @dataclass(frozen=True)
 class Tail:
-    """What a layer does after its array: bias, then `residual` is added, then activation, then pooling."""
+    """What a layer does after its array: bias, then `residual` is added (or so), then activation, then pooling.
+
+    The residual map may be a single position, which then meets every position.
+    """
 
     activation: Activation | None = None
     pool: Window | None = None
+    residual: Literal["add", "subtract", "multiply"] = "add"
 
 
 @dataclass(frozen=True)
 class Conv:
     """Convolution; weight [output channels, input channels / groups, kernel height, kernel width], bias [channels]."""
 
-    INPUTS: ClassVar = ("x", "weight", "bias?", "residual?", "slope?")
+    INPUTS: ClassVar = ("x", "weight", "bias?", "residual?", "slope?", "table?")
     kernel: Pair
     stride: Pair = (1, 1)
     pads: Pads = NO_PADS
     dilation: Pair = (1, 1)
     groups: int = 1
+    input_dilation: Pair = (1, 1)
+    pad_mode: PadMode = "zero"
     tail: Tail = field(default_factory=Tail)
 
 
@@ -81,24 +109,36 @@ class Conv:
 class Depthwise:
     """Convolution of each channel by itself; weight [channels, 1, kernel height, kernel width], bias [channels]."""
 
-    INPUTS: ClassVar = ("x", "weight", "bias?", "residual?", "slope?")
+    INPUTS: ClassVar = ("x", "weight", "bias?", "residual?", "slope?", "table?")
     kernel: Pair
     stride: Pair = (1, 1)
     pads: Pads = NO_PADS
     dilation: Pair = (1, 1)
+    input_dilation: Pair = (1, 1)
+    pad_mode: PadMode = "zero"
     tail: Tail = field(default_factory=Tail)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Hands every `stride`-th position of the (padded or cropped) map to the tail, without arithmetic."""
+    """Hands every `stride`-th position of the (padded or cropped) map to the tail, without arithmetic.
 
-    INPUTS: ClassVar = ("x", "residual?", "slope?")
+    With `input_dilation` every position is repeated that often: the filter is as large, and its weights are 1.
+    Positions beyond the map are `pad_value` where `pad_mode` is zero.
+    """
+
+    INPUTS: ClassVar = ("x", "residual?", "slope?", "table?")
     stride: Pair = (1, 1)
     pads: Pads = NO_PADS
+    input_dilation: Pair = (1, 1)
+    pad_mode: PadMode = "zero"
+    pad_value: float = 0.0
     tail: Tail = field(default_factory=Tail)
-    kernel: ClassVar[Pair] = (1, 1)
     dilation: ClassVar[Pair] = (1, 1)
+
+    @property
+    def kernel(self) -> Pair:
+        return self.input_dilation
 
 
 @dataclass(frozen=True)
@@ -106,6 +146,15 @@ class Concat:
     """Joins maps of one size along their channels."""
 
     INPUTS: ClassVar = ("x*",)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels from `start` to before `stop` of a map."""
+
+    INPUTS: ClassVar = ("x",)
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -124,10 +173,11 @@ class Activate:
 
 
 @dataclass(frozen=True)
-class Add:
-    """Sum of two maps of one shape."""
+class Elementwise:
+    """x + residual, x - residual or x * residual, of one shape; a residual of one position meets every position."""
 
     INPUTS: ClassVar = ("x", "residual")
+    operation: Literal["add", "subtract", "multiply"]
 
 
 @dataclass(frozen=True)
@@ -140,11 +190,16 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pad:
-    """Zeros around the map (`pads`) and before and after its channels (`channels`)."""
+    """Positions around the map (`pads`), and zero channels before and after its own (`channels`).
+
+    The positions repeat the edge, mirror the map without its edge, or hold `value` where `mode` is zero.
+    """
 
     INPUTS: ClassVar = ("x",)
     pads: Pads = NO_PADS
     channels: Pair = (0, 0)
+    mode: PadMode = "zero"
+    value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -158,4 +213,4 @@ class Slice:
 
 
 Layer = Conv | Depthwise | Pass
-Operator = Layer | Concat | Scale | Activate | Add | Pool | Pad | Slice
+Operator = Layer | Concat | Channels | Scale | Activate | Elementwise | Pool | Pad | Slice

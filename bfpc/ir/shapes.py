@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from bfpc.ir.operators import (
     Activate,
-    Add,
+    Channels,
     Concat,
     Conv,
     Depthwise,
+    Elementwise,
     Layer,
     Operator,
     Pad,
@@ -29,7 +30,9 @@ def output_shape(op: Operator, shapes: Mapping[str, tuple[int, ...]]) -> tuple[i
             return sum(shape[0] for shape in shapes.values()), shapes["x0"][1], shapes["x0"][2]
         case Conv() | Depthwise() | Pass():
             return _layer_shape(op, shapes)
-        case Scale() | Activate() | Add():
+        case Channels():
+            return op.stop - op.start, *_map_shape(shapes)[1:]
+        case Scale() | Activate() | Elementwise():
             return _map_shape(shapes)
         case Pool():
             channels, height, width = _map_shape(shapes)
@@ -46,7 +49,8 @@ def output_shape(op: Operator, shapes: Mapping[str, tuple[int, ...]]) -> tuple[i
 
 def array_size(op: Layer, size: Pair) -> Pair:
     """Height and width of a layer's accumulators, before its tail pools them, where it reads a map of `size`."""
-    return window_output_size(size, op.kernel, op.stride, op.pads, op.dilation)
+    dilated = ((size[0] - 1) * op.input_dilation[0] + 1, (size[1] - 1) * op.input_dilation[1] + 1)
+    return window_output_size(dilated, op.kernel, op.stride, op.pads, op.dilation)
 
 
 def _layer_shape(op: Layer, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:

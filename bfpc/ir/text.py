@@ -29,10 +29,10 @@ from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
 
 CONTINUATION = "\n    "
-CONSTANT_ROLES = ("weight", "bias", "slope", "scale")
+CONSTANT_ROLES = ("weight", "bias", "slope", "table", "scale")
 BARE_NAME = r"[A-Za-z0-9_.:/-]+"
 OPERATORS: Mapping[str, Any] = {cls.__name__: cls for cls in get_args(ops.Operator)}
-ATTRIBUTES: Mapping[str, Any] = {cls.__name__: cls for cls in (ops.Tail, ops.Clip, ops.PRelu, ops.Window)}
+ATTRIBUTES: Mapping[str, Any] = {cls.__name__: cls for cls in (ops.Tail, ops.Clip, ops.PRelu, ops.Table, ops.Window)}
 
 
 class TextError(ValueError):
@@ -62,6 +62,7 @@ def _print_input(port: Port, value: Value | None) -> str:
     line = f"input {_print_port(port)}"
     if value is not None:  # a graph that fails its check is printed too
         line += _print_type(value)
+    line += "" if port.stage == 0 else f" stage({port.stage})"
     return line if port.fold is None else f"{line}{CONTINUATION}fold({_print_fields(port.fold)})"
 
 
@@ -176,7 +177,8 @@ def _parse_input(match: re.Match[str], parts: _Parts, _: Mapping[str, Constant])
     fold = None if match["fold"] is None else Fold(**_parse_fields(match["fold"]))
     value = _parse_type(match)
     parts.values.append(value)
-    parts.inputs.append(Port(json.loads(match["port"]), value.name, _parse_axes(match["axes"]), fold))
+    port = Port(json.loads(match["port"]), value.name, _parse_axes(match["axes"]), fold, int(match["stage"] or 0))
+    parts.inputs.append(port)
 
 
 def _parse_output(match: re.Match[str], parts: _Parts, _: Mapping[str, Constant]) -> None:
@@ -204,7 +206,13 @@ def _parse_constant(match: re.Match[str], parts: _Parts, constants: Mapping[str,
 
 LINES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], _Parts, Mapping[str, Constant]], None]], ...] = (
     (re.compile(r"graph (?P<name>\".*\")"), _parse_header),
-    (re.compile(rf"input (?P<port>{NAME}) = %(?P<name>{NAME}) {AXES}{TYPE}(?: fold\((?P<fold>.*)\))?"), _parse_input),
+    (
+        re.compile(
+            rf"input (?P<port>{NAME}) = %(?P<name>{NAME}) {AXES}{TYPE}"
+            r"(?: stage\((?P<stage>\d+)\))?(?: fold\((?P<fold>.*)\))?"
+        ),
+        _parse_input,
+    ),
     (re.compile(rf"output (?P<port>{NAME}) = %(?P<name>{NAME}) {AXES}"), _parse_output),
     (
         re.compile(

@@ -3,9 +3,10 @@
 The array makes integer accumulators whose LSB weighs `2**accumulator_exponent`. The tail then computes, in order,
 
     t = (accumulator + bias) << accumulator_shift
-    t = t + (residual << residual_shift)
+    t = t + (r << residual_shift), or -, or t * r           r = M << u of the residual
     t = min(max(t, clip_low), clip_high)                    for Clip
     t = t << 8 if t >= 0 else t * slope                     for PRelu, slope = round(256 * slope)
+    t = table[min(max(round(t / 2**table_shift) + table_offset, 0), 4095)]      for Table, ties to even
     t = max(t) or sum(t) * reciprocal(count)                over the pooling window
 
 and quantizes `t`, whose LSB then weighs `2**output_exponent`, to the output's format.
@@ -16,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SLOPE_SHIFT = 8
+TABLE_ENTRIES = 4096
+TABLE_BITS = 16  # of an entry, two's complement
 MAX_ACCUMULATOR_BITS = 48
 MAX_TAIL_BITS = 54  # a float64 significand and a sign: the emulator stays exact
 
@@ -28,6 +31,7 @@ class LayerArithmetic:
     position_bound: the largest magnitude at a position of the tail, from the bias to the activation.
     output_bound: the largest magnitude that the quantizer gets, and the largest sum of a pooling window before it.
     tail_bits: the width, sign included, of the widest number of the tail.
+    pad_value: what a Pass finds beyond the map, in the accumulator's LSBs.
     """
 
     accumulator_exponent: int
@@ -42,6 +46,9 @@ class LayerArithmetic:
     position_bound: int
     output_bound: int
     tail_bits: int
+    table_shift: int = 0
+    table_offset: int = 0
+    pad_value: int = 0
 
 
 def signed_bits(bound: int) -> int:

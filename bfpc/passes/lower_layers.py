@@ -4,14 +4,14 @@
 %y = Conv(x, w, groups=g)           ->  Conv(x, block-diagonal w)
 %y = Scale(x, s, t)                 ->  Depthwise(x, s, bias=t) with one tap
 %y = Activate(x), Pool(x)           ->  Pass(x) with that tail
-%y = Add(x, r)                      ->  Pass(x, residual=r)
+%y = Elementwise(x, r)              ->  Pass(x, residual=r)
 %y = Pad(x), Slice(x) in space      ->  Pass(x) with pads, negative where they crop, and stride
 %y = Pad(x), Slice(x) of channels   ->  Conv(x, w) with one tap, w being rows of the unit matrix
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from bfpc.ir.graph import Constant, Graph, Node
 from bfpc.ir.operators import (
     Activate,
-    Add,
+    Channels,
     Concat,
     Conv,
     Depthwise,
+    Elementwise,
     Pad,
     Pads,
     Pair,
@@ -44,7 +45,7 @@ def lower_layers(graph: Graph) -> Graph:
 def _lower(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
     x = node.inputs
     match node.op:
-        case Conv(groups=1) | Concat() | Depthwise() | Pass():
+        case Conv(groups=1) | Concat() | Channels() | Depthwise() | Pass():
             return node
         case Conv():
             return _lower_grouped(graph, node, constants)
@@ -56,11 +57,13 @@ def _lower(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
             return replace(node, op=Pass(tail=Tail(activation=node.op.activation)))
         case Pool():
             return replace(node, op=Pass(tail=Tail(pool=node.op.window)))
-        case Add():
-            return replace(node, op=Pass())
-        case Pad():
+        case Elementwise():
+            return replace(node, op=Pass(tail=Tail(residual=node.op.operation)))
+        case Pad(mode="zero", value=0.0):
             start = -node.op.channels[0]
             return _select(graph, node, (start, 1), (1, 1), node.op.pads, constants)
+        case Pad():
+            return replace(node, op=Pass(pads=node.op.pads, pad_mode=node.op.mode, pad_value=node.op.value))
         case Slice():
             _, height, width = graph.value(x["x"]).shape
             crop = (
@@ -84,8 +87,8 @@ def _lower_grouped(graph: Graph, node: Node, constants: dict[str, Constant]) -> 
     weight = graph.array(node.inputs["weight"])
     channels = graph.value(node.inputs["x"]).shape[0]
     if node.op.groups == channels == len(weight):
-        op = Depthwise(node.op.kernel, node.op.stride, node.op.pads, node.op.dilation, node.op.tail)
-        return replace(node, op=op)
+        shared = {f.name: getattr(node.op, f.name) for f in fields(Depthwise)}
+        return replace(node, op=Depthwise(**shared))
     constants[f"{node.name}.weight"] = block_diagonal(weight, node.op.groups)
     inputs = {**node.inputs, "weight": f"{node.name}.weight"}
     return replace(node, op=replace(node.op, groups=1), inputs=inputs)

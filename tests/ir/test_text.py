@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 
 from bfpc.ir.graph import Constant, Graph, Node, Port, Value
 from bfpc.ir.layout import Fold
-from bfpc.ir.operators import Activate, Add, Clip, Concat, Conv, Pad, Pass, Pool, PRelu, Scale, Slice, Tail, Window
+from bfpc.ir.operators import (
+    Activate,
+    Clip,
+    Concat,
+    Conv,
+    Elementwise,
+    Pad,
+    Pass,
+    Pool,
+    PRelu,
+    Scale,
+    Slice,
+    Tail,
+    Window,
+)
 from bfpc.ir.text import TextError, parse_graph, print_graph
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
@@ -77,7 +91,7 @@ operators = st.one_of(
     st.builds(Pool, windows),
     st.builds(Pad, pads, st.tuples(st.integers(0, 4), st.integers(0, 4))),
     st.builds(Slice, triples, triples, triples),
-    st.sampled_from([Concat(), Scale(), Add()]),
+    st.sampled_from([Concat(), Scale(), Elementwise("add")]),
 )
 arithmetics = st.none() | st.builds(
     LayerArithmetic, *[st.integers()] * 5, *[st.none() | st.integers()] * 2, *[st.integers()] * 5

@@ -13,12 +13,14 @@ from bfpc.ir.layout import Fold, from_onnx, to_onnx
 from bfpc.ir.operators import (
     Activate,
     Activation,
-    Add,
+    Channels,
     Clip,
     Concat,
     Conv,
     Depthwise,
+    Elementwise,
     Pad,
+    PadMode,
     Pads,
     Pair,
     Pass,
@@ -26,8 +28,10 @@ from bfpc.ir.operators import (
     PRelu,
     Scale,
     Slice,
+    Table,
     Window,
 )
+from bfpc.numerics.functions import apply_steps
 
 Maps = NDArray[np.float64]
 
@@ -78,12 +82,14 @@ def _apply(node: Node, operands: dict[str, Maps]) -> Maps:
             return x * _per_channel(operands["scale"]) + _per_channel(operands["bias"])
         case Activate():
             return activate(node.op.activation, x, operands.get("slope"))
-        case Add():
-            return x + operands["residual"]
+        case Elementwise():
+            return join(node.op.operation, x, operands["residual"])
+        case Channels():
+            return x[:, node.op.start : node.op.stop]
         case Pool():
             return pool(node.op.window, x)
         case Pad():
-            padded = pad(x, node.op.pads)
+            padded = pad(x, node.op.pads, node.op.mode, node.op.value)
             return np.pad(padded, ((0, 0), node.op.channels, (0, 0), (0, 0)))
         case Slice():
             bounds = zip(node.op.start, node.op.stop, node.op.step, strict=True)
@@ -91,24 +97,45 @@ def _apply(node: Node, operands: dict[str, Maps]) -> Maps:
 
 
 def _layer(op: Conv | Depthwise | Pass, x: Maps, operands: Mapping[str, Maps]) -> Maps:
-    if isinstance(op, Pass):
-        sums = pad(x, op.pads)[:, :, :: op.stride[0], :: op.stride[1]]
-    else:
-        sums = convolve(op, x, operands["weight"])
+    sums = _pass(op, x) if isinstance(op, Pass) else convolve(op, x, operands["weight"])
     if "bias" in operands:
         sums = sums + _per_channel(operands["bias"])
     if "residual" in operands:
-        sums = sums + operands["residual"]
+        sums = join(op.tail.residual, sums, operands["residual"])
     if op.tail.activation is not None:
         sums = activate(op.tail.activation, sums, operands.get("slope"))
     return sums if op.tail.pool is None else pool(op.tail.pool, sums)
+
+
+def _pass(op: Pass, x: Maps) -> Maps:
+    if op.input_dilation == (1, 1):
+        return pad(x, op.pads, op.pad_mode, op.pad_value)[:, :, :: op.stride[0], :: op.stride[1]]
+    ones = np.ones((x.shape[1], 1, *op.kernel))
+    return convolve(Depthwise(op.kernel, pads=op.pads, input_dilation=op.input_dilation, pad_mode=op.pad_mode), x, ones)
+
+
+def join(operation: str, x: Maps, residual: Maps) -> Maps:
+    return {"add": np.add, "subtract": np.subtract, "multiply": np.multiply}[operation](x, residual)
+
+
+def spread(op: Conv | Depthwise, x: Maps) -> Maps:
+    """The padded map with zeros between its positions; edge and reflect pads take positions, and zeros between them."""
+    (dy, dx), (top, left, bottom, right) = op.input_dilation, op.pads
+    if op.pad_mode != "zero":  # pad generously in positions, then cut
+        more = tuple(max(0, -(-side // step)) for side, step in zip(op.pads, (dy, dx, dy, dx), strict=True))
+        x = pad(x, (more[0], more[1], more[2], more[3]), op.pad_mode)
+        top, left = top - more[0] * dy, left - more[1] * dx
+        bottom, right = bottom - more[2] * dy, right - more[3] * dx
+    dilated = np.zeros((*x.shape[:2], (x.shape[2] - 1) * dy + 1, (x.shape[3] - 1) * dx + 1))
+    dilated[:, :, ::dy, ::dx] = x
+    return pad(dilated, (top, left, bottom, right))
 
 
 def convolve(op: Conv | Depthwise, x: Maps, weight: Maps) -> Maps:
     """Sums, over the taps, each tap's weights times the map as that tap sees it."""
     groups = op.groups if isinstance(op, Conv) else x.shape[1]
     weight = weight.reshape(groups, -1, *weight.shape[1:])  # group, output, input, vertical, horizontal
-    padded = pad(x, op.pads)
+    padded = spread(op, x)
     padded = padded.reshape(len(x), groups, -1, *padded.shape[2:])
     height, width = (
         (size - (kernel - 1) * dilation - 1) // stride + 1
@@ -129,14 +156,16 @@ def activate(activation: Activation, x: Maps, slope: Maps | None) -> Maps:
         case PRelu():
             assert slope is not None
             return np.asarray(np.where(x >= 0, x, x * _per_channel(slope)))
+        case Table(steps, gated):
+            return apply_steps(steps, x, gated=gated)
 
 
 def pool(window: Window, x: Maps) -> Maps:
     """Maximum or average over the positions of each window that are not padding."""
     if window.kind == "max":
-        maxima: Maps = np.max(_windows(window, pad(x, window.pads, -np.inf)), axis=(-2, -1))
+        maxima: Maps = np.max(_windows(window, pad(x, window.pads, value=-np.inf)), axis=(-2, -1))
         return maxima
-    counted = pad(np.ones_like(x), window.pads, 1.0 if window.count_padding else 0.0)
+    counted = pad(np.ones_like(x), window.pads, value=1.0 if window.count_padding else 0.0)
     counts: Maps = np.sum(_windows(window, counted), axis=(-2, -1))
     sums: Maps = np.sum(_windows(window, pad(x, window.pads)), axis=(-2, -1))
     return sums / counts
@@ -147,13 +176,15 @@ def _windows(window: Window, x: Maps) -> Maps:
     return np.asarray(views[:, :, :: window.stride[0], :: window.stride[1]])
 
 
-def pad(x: Maps, pads: Pads, value: float = 0.0) -> Maps:
-    """Surrounds a map with `value`, or crops it where a pad is negative."""
+def pad(x: Maps, pads: Pads, mode: PadMode = "zero", value: float = 0.0) -> Maps:
+    """Surrounds a map with `value`, its edge or its reflection, or crops it where a pad is negative."""
     top, left, bottom, right = pads
     height, width = x.shape[2:]
     cropped = x[:, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
     added = [(max(before, 0), max(after, 0)) for before, after in ((top, bottom), (left, right))]
-    return np.pad(cropped, [(0, 0), (0, 0), *added], constant_values=value)
+    if mode == "zero":
+        return np.pad(cropped, [(0, 0), (0, 0), *added], constant_values=value)
+    return np.pad(cropped, [(0, 0), (0, 0), *added], mode=mode)
 
 
 def _per_channel(vector: Maps) -> Maps:
