@@ -19,23 +19,28 @@ from bfpc.ir.layout import Axes, to_onnx
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SYNTHETIC_CELLS = (3, 6, 12, 24, 48)  # coarse to fine; each half as strong as the one before
 
-FLOAT32 = np.dtype(np.float32)  # of all data, whatever the element type of the ONNX input
+FLOAT32 = np.dtype(np.float32)  # of all maps, whatever the element type of the ONNX input
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """A network input as ONNX has it: `shape` with a batch of 1 in front, `axes` naming what each axis of it holds."""
+    """A network input as ONNX has it: `shape` with a batch of 1 in front, `axes` naming what each axis of it holds.
+
+    An input that is no map, such as the sizes of the images, has no axes. `dtype` is another only where the host alone
+    reads the input.
+    """
 
     name: str
     shape: tuple[int, ...]
     axes: Axes
+    dtype: np.dtype[Any] = FLOAT32
 
     @property
     def map_shape(self) -> tuple[int, int, int] | None:
         """(channels, height, width) where the input can be a picture, else None."""
-        sizes = dict(zip(self.axes, self.shape, strict=True))
+        sizes = dict(zip(self.axes, self.shape, strict=True)) if self.axes else {}
         if not {"C", "H", "W"} <= sizes.keys() or sizes["C"] not in (1, 3):
             return None
         return sizes["C"], sizes["H"], sizes["W"]
@@ -117,7 +122,16 @@ def _from_pictures(
         fix = "give a .npz with one array for each input name"
         raise DataError(f"pictures do not fit a network that takes {takes}", where=where, fix=fix)
     maps = np.stack([preprocess(_open_picture(path), shape, preprocessing) for path in pictures])
-    return {inputs[0].name: to_onnx(maps, inputs[0].axes).astype(FLOAT32)}
+    return {inputs[0].name: _as_elements(to_onnx(maps, inputs[0].axes), inputs[0].dtype)}
+
+
+def _as_elements(pixels: NDArray[np.floating], dtype: np.dtype[Any]) -> Array:
+    """Preprocessed pixels as an input's elements; integers take the nearest they can."""
+    if dtype.kind not in "iu":
+        return pixels.astype(dtype)
+    limits = np.iinfo(dtype)
+    rounded: Array = np.rint(pixels).clip(limits.min, limits.max).astype(dtype)
+    return rounded
 
 
 def _open_picture(path: Path) -> Image.Image:
@@ -164,13 +178,13 @@ def _fit(array: Array, spec: InputSpec, limit: int, where: str) -> Array:
     if array.shape[1:] != spec.shape[1:] or array.ndim != len(spec.shape) or not len(array):
         what = f"an array has shape {array.shape}, the network takes {expected}"
         raise DataError(what, where=place, fix="save it in this layout; one image may come without the first axis")
-    if not (np.can_cast(array.dtype, FLOAT32, "same_kind") and array.dtype.kind in "buif"):
-        what = f"an array of {array.dtype} where the network takes {FLOAT32}"
-        raise DataError(what, where=place, fix=f"save it as {FLOAT32}")
+    if not (np.can_cast(array.dtype, spec.dtype, "same_kind") and array.dtype.kind in "buif"):
+        what = f"an array of {array.dtype} where the network takes {spec.dtype}"
+        raise DataError(what, where=place, fix=f"save it as {spec.dtype}")
     with np.errstate(over="ignore"):
-        batch = array[:limit].astype(FLOAT32)
-    if not np.isfinite(batch).all():
-        raise DataError(f"an array holds NaN, or numbers beyond {FLOAT32}", where=place, fix="leave such images out")
+        batch = array[:limit].astype(spec.dtype)
+    if spec.dtype.kind == "f" and not np.isfinite(batch).all():
+        raise DataError(f"an array holds NaN, or numbers beyond {spec.dtype}", where=place, fix="leave such images out")
     return batch
 
 
@@ -187,10 +201,12 @@ def _synthetic(inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit:
 def _synthetic_input(spec: InputSpec, preprocessing: Preprocessing, count: int, random: np.random.Generator) -> Array:
     shape = spec.map_shape
     if shape is None:
-        return random.standard_normal((count, *spec.shape[1:])).astype(FLOAT32)
+        size = (count, *spec.shape[1:])
+        # Integers that are no pictures are sizes or indices as a rule: 1 is in range.
+        return random.standard_normal(size).astype(spec.dtype) if spec.dtype.kind == "f" else np.ones(size, spec.dtype)
     pictures = [_synthetic_picture(shape[1:], random) for _ in range(count)]
     maps = np.stack([preprocess(picture, shape, preprocessing) for picture in pictures])
-    return to_onnx(maps, spec.axes).astype(FLOAT32)
+    return _as_elements(to_onnx(maps, spec.axes), spec.dtype)
 
 
 def _synthetic_picture(size: tuple[int, int], random: np.random.Generator) -> Image.Image:

@@ -17,6 +17,8 @@ from bfpc.errors import DataError
 NCHW = InputSpec("x", (1, 3, 4, 6), ("N", "C", "H", "W"))
 NHWC = InputSpec("x", (1, 4, 6, 3), ("N", "H", "W", "C"))
 GRAY = InputSpec("x", (1, 1, 4, 6), ("N", "C", "H", "W"))
+BYTES = InputSpec("x", (1, 4, 6, 3), ("N", "H", "W", "C"), np.dtype(np.uint8))
+SIZES = InputSpec("sizes", (1, 2), (), np.dtype(np.int64))
 VECTOR = InputSpec("v", (1, 5), ("N", "C"))
 PLAIN = Preprocessing(divide=1.0)
 
@@ -50,6 +52,22 @@ def test_normalization_is_per_channel_in_the_order_of_the_channels(tmp_path: Pat
     expected = (blue_first / 2 - [1, 2, 3]) / [4, 5, 6]
     found = load_inputs(tmp_path, [NHWC], preprocessing, 1).arrays["x"]
     np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
+def test_an_input_of_bytes_gets_the_pixels_rounded(tmp_path: Path) -> None:
+    pixels = save_picture(tmp_path / "a.png")
+    found = load_inputs(tmp_path, [BYTES], Preprocessing(divide=1.0, mean=(0.4,)), 1).arrays["x"]
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found[0], np.rint((pixels - np.float32(0.4)).clip(0)))
+
+
+def test_inputs_that_are_no_maps_come_from_arrays_of_their_type(tmp_path: Path) -> None:
+    pictures = np.zeros((3, 3, 4, 6), np.float32)
+    np.savez(tmp_path / "data.npz", x=pictures, sizes=np.full((3, 2), 7, np.int32))
+    assert load_inputs(tmp_path / "data.npz", [NCHW, SIZES], PLAIN, 2).arrays["sizes"].tolist() == [[7, 7], [7, 7]]
+    np.savez(tmp_path / "data.npz", x=pictures, sizes=np.full((3, 2), 0.5))
+    with pytest.raises(DataError, match="an array of float64 where the network takes int64"):
+        load_inputs(tmp_path / "data.npz", [NCHW, SIZES], PLAIN, 2)
 
 
 def test_a_gray_network_gets_gray_pictures(tmp_path: Path) -> None:
