@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.builds import available, resnet50_build, trained_build
+from benchmarks.builds import available, full_size_build, trained_build
 from benchmarks.figures import Figure
 
 TITLE = "Bits per weight: stored, beside mantissa bits + exponent bits / block size, plus biases"
@@ -15,7 +15,7 @@ MOST_ABOVE = 5.0  # %
 
 def measure() -> Iterator[Figure]:
     for preset in ("int54", "int8"):
-        yield from _sizes(f"resnet50 {preset}", resnet50_build(preset))
+        yield from _sizes(f"resnet50 {preset}", full_size_build("resnet50", preset))
         for name in available():
             yield from _sizes(f"{name} {preset}", trained_build(name, preset))
 

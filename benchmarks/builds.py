@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from benchmarks.networks import resnet50, synthetic_pictures
+from benchmarks.networks import NETWORKS
+from benchmarks.networks.pictures import synthetic_pictures
 from bfpc.config import Preprocessing, load_config
 from bfpc.data import preprocess
 from bfpc.pipeline import compile_model
@@ -61,26 +62,28 @@ def scratch() -> Path:
 
 
 @cache
-def resnet50_model() -> Path:
-    """The full-size ResNet-50 with drawn weights."""
-    path = scratch() / "resnet50.onnx"
-    onnx.save(resnet50(), path)
+def full_size_model(name: str) -> Path:
+    """A full-size network with drawn weights: `resnet50`, `ssd300` or `unet`."""
+    path = scratch() / f"{name}.onnx"
+    onnx.save(NETWORKS[name](), path)
     return path
 
 
 @cache
-def resnet50_pictures() -> Path:
+def full_size_pictures(name: str) -> Path:
     """Synthetic pictures to calibrate it with."""
-    path = scratch() / "pictures.npy"
-    np.save(path, synthetic_pictures(np.random.default_rng(1), CALIBRATION_IMAGES, 224))
+    path = scratch() / f"{name}-pictures.npy"
+    (image,) = onnx.load(full_size_model(name)).graph.input
+    _, channels, size, _ = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
+    np.save(path, synthetic_pictures(np.random.default_rng(1), CALIBRATION_IMAGES, size, channels))
     return path
 
 
 @cache
-def resnet50_build(preset: str) -> Path:
-    """The build folder of the full-size ResNet-50."""
-    folder = scratch() / f"resnet50-{preset}"
-    compile_model(resnet50_model(), load_config(preset), folder, resnet50_pictures())
+def full_size_build(name: str, preset: str) -> Path:
+    """The build folder of a full-size network."""
+    folder = scratch() / f"{name}-{preset}"
+    compile_model(full_size_model(name), load_config(preset), folder, full_size_pictures(name))
     return folder
 
 

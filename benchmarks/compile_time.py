@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchmarks.builds import CALIBRATION_IMAGES, resnet50_model, resnet50_pictures, scratch
+from benchmarks.builds import CALIBRATION_IMAGES, full_size_model, full_size_pictures, scratch
 from benchmarks.figures import Figure
 from benchmarks.timing import Times, interleaved
 
@@ -22,8 +22,8 @@ ROUNDS = 3
 
 
 def measure() -> Iterator[Figure]:
-    image = np.load(resnet50_pictures())[:1]
-    session = ort.InferenceSession(resnet50_model(), providers=["CPUExecutionProvider"])
+    image = np.load(full_size_pictures("resnet50"))[:1]
+    session = ort.InferenceSession(full_size_model("resnet50"), providers=["CPUExecutionProvider"])
     rounds = [(_inference_times(session, image), _compile_seconds()) for _ in range(ROUNDS)]
     inferences, seconds = zip(*rounds, strict=True)
     yield from _beside("median", median(times.median for times in inferences), median(seconds))
@@ -43,8 +43,8 @@ def _inference_times(session: ort.InferenceSession, image: NDArray[np.float32]) 
 
 def _compile_seconds() -> float:
     """Of the command as a user runs it, the start of Python included."""
-    arguments = ["compile", resnet50_model(), "-c", "int54", "-o", scratch() / "compile-time"]
-    arguments += ["--calibration", resnet50_pictures()]
+    arguments = ["compile", full_size_model("resnet50"), "-c", "int54", "-o", scratch() / "compile-time"]
+    arguments += ["--calibration", full_size_pictures("resnet50")]
     command = [sys.executable, "-c", "from bfpc.cli import main; main()", *map(str, arguments)]
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.builds import resnet50_build, resnet50_model, resnet50_pictures
+from benchmarks.builds import full_size_build, full_size_model, full_size_pictures
 from benchmarks.figures import Figure
 from benchmarks.timing import interleaved
 from bfpc.backend.build_folder import read_build
@@ -23,10 +23,10 @@ ROUNDS = 15
 
 
 def measure() -> Iterator[Figure]:
-    image = np.load(resnet50_pictures())[:1]
-    session = ort.InferenceSession(resnet50_model(), providers=["CPUExecutionProvider"])
+    image = np.load(full_size_pictures("resnet50"))[:1]
+    session = ort.InferenceSession(full_size_model("resnet50"), providers=["CPUExecutionProvider"])
     for preset, (bar, aim) in BARS.items():
-        graph = read_build(resnet50_build(preset)).graph
+        graph = read_build(full_size_build("resnet50", preset)).graph
         emulator = Emulator(graph, [port.value for port in graph.outputs])
         float32, exact = interleaved(
             lambda: session.run(None, {"image": image}),
@@ -36,13 +36,13 @@ def measure() -> Iterator[Figure]:
         yield Figure(f"onnxruntime float32, beside {preset}", 1e3 * float32.median, "ms, median")
         yield Figure(f"{preset}, ratio of the medians", exact.median / float32.median, "times float32", bar, aim)
         yield Figure(f"{preset}, ratio of the minima", exact.least / float32.least, "times float32", bar, aim)
-        yield Figure(f"{preset}, peak memory", _peak_memory(resnet50_build(preset)), "GB", MEMORY_BAR)
+        yield Figure(f"{preset}, peak memory", _peak_memory(full_size_build("resnet50", preset)), "GB", MEMORY_BAR)
 
 
 def _peak_memory(build: Path) -> float:
     """GB that a fresh process takes which reads a build and runs one image."""
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_run_one_image, (build, resnet50_pictures()))
+        return pool.apply(_run_one_image, (build, full_size_pictures("resnet50")))
 
 
 def _run_one_image(build: Path, pictures: Path) -> float:

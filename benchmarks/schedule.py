@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from benchmarks.builds import resnet50_build
+from benchmarks.builds import full_size_build
 from benchmarks.figures import Figure
 
 TITLE = "Schedule: full-size ResNet-50"
@@ -13,7 +13,7 @@ TITLE = "Schedule: full-size ResNet-50"
 
 def measure() -> Iterator[Figure]:
     for preset in ("int54", "int8"):
-        schedule = json.loads((resnet50_build(preset) / "schedule.json").read_text())
+        schedule = json.loads((full_size_build("resnet50", preset) / "schedule.json").read_text())
         utilization, first = schedule["utilization"], schedule["layers"][0]
         yield Figure(f"{preset}, utilization", 100 * utilization, "% of the array", 85, more_is_better=True)
         yield Figure(f"{preset}, of the first layer ({first['name']})", 100 * first["utilization"], "% of the array")
