@@ -16,7 +16,7 @@ from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
 
 Shape = tuple[int, int, int]
-Constant = NDArray[np.float32] | NDArray[np.int64] | BfpTensor
+Constant = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int16] | BfpTensor
 
 
 class GraphError(AssertionError):

@@ -1,6 +1,7 @@
 """Fixes every layer's integer arithmetic and proves that none of its numbers overflows.
 
     %y = Conv(x, w, bias=b)    ->  the same with its arithmetic; b as integers in the accumulator's LSB
+    %y = Conv(...) {tail=Tail(activation=Table(...))}    ->  the same with its table of integers
 
 An accumulator's bound is what its actual weights and the largest activation that its format holds can cause, over all
 outputs: since nothing is rounded on the way, no input whatsoever exceeds it.
@@ -8,7 +9,7 @@ outputs: since nothing is rounded on the way, no input whatsoever exceeds it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Constant, Graph, Node
-from bfpc.ir.operators import Activation, Clip, Layer, PRelu, Window
+from bfpc.ir.operators import Activation, Clip, Layer, Pass, PRelu, Table, Window
 from bfpc.numerics.layer import (
     MAX_ACCUMULATOR_BITS,
     MAX_TAIL_BITS,
@@ -25,6 +26,7 @@ from bfpc.numerics.layer import (
     reciprocal_shift,
     signed_bits,
 )
+from bfpc.numerics.table import IntegerTable, make_table
 
 MIN_RECIPROCAL_SHIFT = 8
 UNPROVABLE = 1 << 62  # far beyond the hardware, and still in int64 when the sums are added
@@ -41,19 +43,23 @@ def prove_accumulators(graph: Graph) -> Graph:
 
 
 def _proved(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
-    """The layer with its arithmetic; its integer bias and slope are added to `constants`."""
+    """The layer with its arithmetic; its integer bias, slope and table are added to `constants`."""
     exponent, sums = array_bound(graph, node)
     inputs = dict(node.inputs)
     bias = np.zeros(len(sums), np.int64)
+
+    def replace_constant(role: str, integers: Constant) -> None:
+        inputs[role] = f"{node.name}.integer_{role}"
+        constants[inputs[role]] = integers
+
     if "bias" in inputs:
         bias = round_to_lsb(graph.array(inputs["bias"]), exponent)
-        inputs["bias"] = f"{node.name}.integer_bias"
-        constants[inputs["bias"]] = bias
+        replace_constant("bias", bias)
     if "slope" in inputs:
-        slope = round_to_lsb(graph.array(inputs["slope"]), -SLOPE_SHIFT)
-        inputs["slope"] = f"{node.name}.integer_slope"
-        constants[inputs["slope"]] = slope
-    arithmetic = _arithmetic(graph, node, exponent, sums, bias)
+        replace_constant("slope", round_to_lsb(graph.array(inputs["slope"]), -SLOPE_SHIFT))
+    arithmetic, table = _arithmetic(graph, node, exponent, sums, bias)
+    if table is not None:
+        replace_constant("table", table.entries)
     return replace(node, inputs=inputs, arithmetic=arithmetic)
 
 
@@ -67,7 +73,8 @@ def array_bound(graph: Graph, node: Node) -> tuple[int, NDArray[np.int64]]:
     """The accumulators' exponent, and for each output channel the largest magnitude they can take."""
     format, weight = graph.format(node.inputs["x"]), graph.weight(node)
     if weight is None:
-        return format.exponent, np.full(node.output.shape[0], format.max_aligned, np.int64)
+        largest = max(format.max_aligned, abs(pad_value(node, format.exponent)))
+        return format.exponent, np.full(node.output.shape[0], largest, np.int64)
     aligned = weight.aligned.reshape(len(weight.mantissas), -1)
     if format.signed:
         sums = np.abs(aligned).sum(axis=1)
@@ -76,30 +83,37 @@ def array_bound(graph: Graph, node: Node) -> tuple[int, NDArray[np.int64]]:
     return format.exponent + weight.format.exponent, sums * format.max_aligned
 
 
+def pad_value(node: Node, exponent: int) -> int:
+    """What a Pass finds beyond its map, in LSBs."""
+    return int(round_to_lsb(np.array(node.op.pad_value), exponent)) if isinstance(node.op, Pass) else 0
+
+
 def _arithmetic(
     graph: Graph, node: Node, exponent: int, sums: NDArray[np.int64], bias: NDArray[np.int64]
-) -> LayerArithmetic:
+) -> tuple[LayerArithmetic, IntegerTable | None]:
     """The parts of the tail in their order, each with the bound and the LSB that the one before leaves."""
     tail, accumulator_bound = node.layer.tail, int(sums.max())
     accumulator_bits = _proved_bits(node, "accumulators", accumulator_bound, MAX_ACCUMULATOR_BITS)
-    accumulator_shift, residual_shift, residual_bound = _residual(graph, node, exponent)
-    bound = (int((sums + np.abs(bias)).max()) << accumulator_shift) + residual_bound
-    output_exponent = exponent - accumulator_shift
+    residual = _residual(graph, node, exponent, int((sums + np.abs(bias)).max()))
+    bound, output_exponent = residual.bound, residual.exponent
     if isinstance(tail.activation, PRelu):
         slopes = round_to_lsb(graph.array(node.inputs["slope"]), -SLOPE_SHIFT)
         bound *= max(1 << SLOPE_SHIFT, int(np.abs(slopes).max()))
         output_exponent -= SLOPE_SHIFT
     clip_low, clip_high = _clip_bounds(tail.activation, output_exponent, bound)
-    clipped = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
-    position_bound, bound = max(bound, clipped), clipped
-    reciprocal_shift, factor = _average(tail.pool, bound)
-    output_bound = bound * factor
-    return LayerArithmetic(
+    activated = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
+    table = _table(tail.activation, output_exponent)
+    if table is not None:
+        activated, output_exponent = int(np.abs(table.entries.astype(np.int64)).max()), table.exponent
+    position_bound = max(bound, activated)
+    reciprocal_shift, factor = _average(tail.pool, activated)
+    output_bound = activated * factor
+    arithmetic = LayerArithmetic(
         accumulator_exponent=exponent,
         accumulator_bound=accumulator_bound,
         accumulator_bits=accumulator_bits,
-        accumulator_shift=accumulator_shift,
-        residual_shift=residual_shift,
+        accumulator_shift=residual.accumulator_shift,
+        residual_shift=residual.residual_shift,
         clip_low=clip_low,
         clip_high=clip_high,
         reciprocal_shift=reciprocal_shift,
@@ -107,17 +121,42 @@ def _arithmetic(
         position_bound=position_bound,
         output_bound=output_bound,
         tail_bits=_proved_bits(node, "layer tail's sums", max(position_bound, output_bound), MAX_TAIL_BITS),
+        table_shift=0 if table is None else table.shift,
+        table_offset=0 if table is None else table.offset,
+        pad_value=pad_value(node, exponent),
     )
+    return arithmetic, table
 
 
-def _residual(graph: Graph, node: Node, exponent: int) -> tuple[int, int, int]:
-    """Left shifts of the accumulator and of the residual to the finer LSB of both, and the bound of what is added."""
+@dataclass(frozen=True)
+class _Joined:
+    """Left shifts of the accumulator and of the residual, and the exponent and the bound of what joining them gives."""
+
+    accumulator_shift: int
+    residual_shift: int
+    exponent: int
+    bound: int
+
+
+def _residual(graph: Graph, node: Node, exponent: int, bound: int) -> _Joined:
+    """How sums up to `bound`, whose LSB weighs `2**exponent`, meet the residual; without one they stay as they are."""
     if "residual" not in node.inputs:
-        return 0, 0, 0
+        return _Joined(0, 0, exponent, bound)
     format = graph.format(node.inputs["residual"])
-    accumulator_shift = max(0, exponent - format.exponent)
+    if node.layer.tail.residual == "multiply":
+        return _Joined(0, 0, exponent + format.exponent, bound * format.max_aligned)
+    accumulator_shift = max(0, exponent - format.exponent)  # both get the finer LSB of the two
     residual_shift = format.exponent - exponent + accumulator_shift
-    return accumulator_shift, residual_shift, format.max_aligned << residual_shift
+    total = (bound << accumulator_shift) + (format.max_aligned << residual_shift)
+    return _Joined(accumulator_shift, residual_shift, exponent - accumulator_shift, total)
+
+
+def _table(activation: Activation | None, exponent: int) -> IntegerTable | None:
+    """The table of numbers whose LSB weighs `2**exponent`, where the activation is one."""
+    if not isinstance(activation, Table):
+        return None
+    assert activation.domain is not None, "calibration gives a table its domain"
+    return make_table(activation.steps, activation.domain, exponent, gated=activation.gated)
 
 
 def _clip_bounds(activation: Activation | None, exponent: int, bound: int) -> tuple[int | None, int | None]:
