@@ -66,9 +66,9 @@ def compile_model(
     statistics = calibrate(graph, progress(list(_images(graph, data)), "calibrating"), prepare)
     graph = run_passes(graph, quantizing_passes(config, statistics, data, progress), dump)
     architecture = size_architecture(graph, config.architecture, config.array_size)
-    epilogue = None if network.epilogue is None else network.epilogue.SerializeToString(deterministic=True)
+    outputs = [value.name for value in network.model.graph.output]
     onnx = network.model.SerializeToString(deterministic=True)
-    design = step(progress, "scheduling", lambda: make_design(graph, architecture, config, onnx, epilogue))
+    design = step(progress, "scheduling", lambda: make_design(graph, architecture, config, onnx, outputs, network.host))
     vectors = step(progress, "running one image", lambda: make_vectors(graph, architecture.k_vec, data))
     step(progress, "writing the build", lambda: write_build(design, output, vectors))
     return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))

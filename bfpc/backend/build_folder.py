@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from bfpc.backend.design import Design, Vectors, design_files
-from bfpc.backend.manifest import MANIFEST_VERSION, checksum, read_layer_image
+from bfpc.backend.manifest import MANIFEST_VERSION, checksum, read_layer_image, read_segment
 from bfpc.backend.weight_image import unpack_weights
 from bfpc.config import Config
 from bfpc.errors import BuildError
 from bfpc.ir.graph import Constant, Graph
+from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import parse_graph
 
 MANIFEST = "manifest.json"
@@ -26,20 +27,17 @@ COMPILE_AGAIN = "compile the model again with bfpc compile"
 
 @dataclass(frozen=True)
 class Build:
-    """A build folder as read. `manifest` is manifest.json; `epilogue` is absent where the host computes nothing."""
+    """A build folder as read. manifest: manifest.json. host: what the host computes, in order; empty if nothing."""
 
     folder: Path
     manifest: Mapping[str, Any]
     graph: Graph
     config: Config
+    host: tuple[HostSegment, ...]
 
     @property
     def model(self) -> Path:
         return self.folder / "model.onnx"
-
-    @property
-    def epilogue(self) -> Path | None:
-        return next((self.folder / path for path in self.manifest["epilogue"]), None)
 
     @property
     def group(self) -> int:
@@ -99,7 +97,8 @@ def read_build(folder: Path) -> Build:
         for role, constant in entry["constants"].items():
             constants[constant] = getattr(parameters[name], role)
     graph = parse_graph(contents["network.ir"].decode(), constants)
-    return Build(folder, manifest, graph, Config.model_validate(manifest["config"], strict=False))
+    host = tuple(read_segment(entry, contents[entry["file"]]) for entry in manifest["host"])
+    return Build(folder, manifest, graph, Config.model_validate(manifest["config"], strict=False), host)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

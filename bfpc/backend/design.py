@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import Words
-from bfpc.backend.manifest import make_manifest
+from bfpc.backend.manifest import host_file, make_manifest
 from bfpc.backend.program import FIELDS, encode_program
 from bfpc.backend.render import render
 from bfpc.backend.schedule import Schedule, make_schedule, schedule_document
 from bfpc.backend.weight_image import pack_weights
 from bfpc.config import Config
 from bfpc.ir.graph import Graph
+from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import print_graph
 
 
@@ -31,7 +32,7 @@ class Vectors:
 class Design:
     """A quantized graph on an accelerator, with what it was made from.
 
-    model: the original ONNX file. epilogue: an ONNX model of what the host computes after the accelerator, if anything.
+    model: the original network as an ONNX file. outputs: its outputs' names, in order. host: what the host computes.
     """
 
     graph: Graph
@@ -39,15 +40,25 @@ class Design:
     hls: Mapping[str, str]
     config: Config
     model: bytes
-    epilogue: bytes | None = None
+    outputs: tuple[str, ...]
+    host: tuple[HostSegment, ...] = ()
 
 
 def make_design(
-    graph: Graph, architecture: Architecture, config: Config, model: bytes, epilogue: bytes | None = None
+    graph: Graph,
+    architecture: Architecture,
+    config: Config,
+    model: bytes,
+    outputs: Sequence[str] | None = None,
+    host: tuple[HostSegment, ...] = (),
 ) -> Design:
-    """Packs, places, schedules and renders a quantized graph. Raises CapacityError where it does not fit."""
+    """Packs, places, schedules and renders a quantized graph; its outputs are the network's where `outputs` is None.
+
+    Raises CapacityError where it does not fit.
+    """
+    names = tuple(port.name for port in graph.outputs) if outputs is None else tuple(outputs)
     schedule = make_schedule(graph, architecture, pack_weights(graph, architecture))
-    return Design(graph, schedule, render(architecture, FIELDS), config, model, epilogue)
+    return Design(graph, schedule, render(architecture, FIELDS), config, model, names, host)
 
 
 def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, bytes]:
@@ -60,14 +71,15 @@ def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, by
         "network.ir": print_graph(design.graph).encode(),
         "config.yaml": design.config.to_yaml().encode(),
         "model.onnx": design.model,
+        **{host_file(index): segment.model for index, segment in enumerate(design.host)},
         **{f"hls/{path}": text.encode() for path, text in design.hls.items()},
     }
-    if design.epilogue is not None:
-        files["host/00.onnx"] = design.epilogue
     if vectors is not None:
         files["hls/vectors/input.bin"] = _words(vectors.input)
         files["hls/vectors/expected.bin"] = _words(vectors.expected)
-    files["manifest.json"] = _json(make_manifest(design.graph, schedule, design.config, files))
+    files["manifest.json"] = _json(
+        make_manifest(design.graph, schedule, design.config, design.host, design.outputs, files)
+    )
     return files
 
 

@@ -6,7 +6,8 @@ A value's real number is its mantissa times `2 ** (scale_exponent + offset)`; ad
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,23 +21,33 @@ from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node, Port
 from bfpc.ir.layout import onnx_shape
+from bfpc.ir.partition import HostNode, HostSegment
 from bfpc.numerics.format import BfpFormat
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 CONSTANT_ROLES = ("weight", "bias", "slope")
 
 
-def make_manifest(graph: Graph, schedule: Schedule, config: Config, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """`manifest.json` as plain values."""
-    group = schedule.architecture.k_vec
+def make_manifest(
+    graph: Graph,
+    schedule: Schedule,
+    config: Config,
+    host: Sequence[HostSegment],
+    outputs: Sequence[str],
+    files: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """`manifest.json` as plain values. outputs: the ONNX names of the network's outputs, in order."""
+    group, stages = schedule.architecture.k_vec, graph.stages
     return {
         "manifest_version": MANIFEST_VERSION,
         "bfpc_version": bfpc.__version__,
         "program_version": VERSION,
         "network": graph.name,
-        "inputs": [_port(graph, port, schedule) for port in graph.inputs],
-        "outputs": [_port(graph, port, schedule) for port in graph.outputs],
-        "epilogue": [path for path in files if path.startswith("host/")],
+        "inputs": [_port(graph, port, schedule, port.stage) for port in graph.inputs],
+        "outputs": [_port(graph, port, schedule, stages[port.value]) for port in graph.outputs],
+        "outputs_of_network": list(outputs),
+        "host": [_segment(index, segment) for index, segment in enumerate(host)],
+        "stages": _stages(graph),
         "feature_memory": {"words": schedule.memory.words, "group": group},
         "layers": [_layer(graph, node, schedule.weights.layers[node.name]) for node in graph.layers],
         "trace": [{"name": name, "words": feature_layout(graph, name, group).words} for name in trace_names(graph)],
@@ -50,12 +61,42 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _port(graph: Graph, port: Port, schedule: Schedule) -> dict[str, Any]:
+def host_file(index: int) -> str:
+    """Where the build folder holds a host segment."""
+    return f"host/{index:02}.onnx"
+
+
+def _segment(index: int, segment: HostSegment) -> dict[str, Any]:
+    return {
+        "file": host_file(index),
+        "stage": segment.stage,
+        "inputs": list(segment.inputs),
+        "outputs": list(segment.outputs),
+        "nodes": [asdict(node) for node in segment.nodes],
+    }
+
+
+def read_segment(entry: Mapping[str, Any], model: bytes) -> HostSegment:
+    """A host segment from its entry in the manifest's `host` and the content of its file."""
+    nodes = tuple(HostNode(**node) for node in entry["nodes"])
+    return HostSegment(entry["stage"], model, tuple(entry["inputs"]), tuple(entry["outputs"]), nodes)
+
+
+def _stages(graph: Graph) -> list[dict[str, int]]:
+    """Which of the program's layers make up each stage of the accelerator."""
+    stages = graph.stages
+    layers = Counter(stages[node.name] for node in graph.layers)
+    counts = [layers[stage] for stage in range(max(layers) + 1)]
+    return [{"first_layer": sum(counts[:stage]), "layers": count} for stage, count in enumerate(counts)]
+
+
+def _port(graph: Graph, port: Port, schedule: Schedule, stage: int) -> dict[str, Any]:
     value = graph.value(port.value)
     layout = feature_layout(graph, port.value, schedule.architecture.k_vec)
     return {
         "name": port.name,
         "shape": list(onnx_shape(port.axes, port.map_shape(value))),
+        "stage": stage,
         "axes": list(port.axes),
         "fold": None if port.fold is None else asdict(port.fold),
         "map": port.value,

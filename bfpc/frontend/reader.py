@@ -18,6 +18,7 @@ from bfpc.frontend.operators import IMPORTERS
 from bfpc.frontend.tensor import Tensor
 from bfpc.frontend.unsupported import Offence, Unsupported, model_error, refuse_operator
 from bfpc.ir.graph import Graph, Port, Value
+from bfpc.ir.partition import HostNode, HostSegment
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,13 @@ class Network:
 
     graph: what the accelerator computes, in float32.
     model: the ONNX model as loaded, external data included.
-    epilogue: an ONNX model for the host, from outputs of the graph to outputs of the model; None if it isn't needed.
+    host: what the host computes, in order.
     warnings: sentences for the user.
     """
 
     graph: Graph
     model: onnx.ModelProto
-    epilogue: onnx.ModelProto | None
+    host: tuple[HostSegment, ...]
     warnings: tuple[str, ...]
 
 
@@ -47,7 +48,7 @@ def read_model(path: Path) -> Network:
     if cut is None:
         raise model_error(offences.values(), str(path))
     graph = _graph(path.stem, inputs, net, cut.outputs, path)
-    return Network(graph, model, cut.epilogue, (*notes, *_warnings(cut, offences.values())))
+    return Network(graph, model, _segments(cut, offences.values()), (*notes, *_warnings(cut, offences.values())))
 
 
 def _names(graph: onnx_ir.Graph) -> frozenset[str]:
@@ -122,6 +123,15 @@ def _graph(name: str, inputs: Sequence[Tensor], net: GraphBuilder, outputs: Sequ
         outputs=tuple(Port(output, net.tensors[output].value, net.tensors[output].axes) for output in outputs),
     )
     return graph.pruned().check()
+
+
+def _segments(cut: Cut, offences: Collection[Offence]) -> tuple[HostSegment, ...]:
+    if cut.epilogue is None:
+        return ()
+    nodes = tuple(HostNode(offence.node, offence.operator, offence.reason, offence.fix) for offence in offences)
+    names = ([value.name for value in tensors] for tensors in (cut.epilogue.graph.input, cut.epilogue.graph.output))
+    inputs, outputs = map(tuple, names)
+    return (HostSegment(1, cut.epilogue.SerializeToString(deterministic=True), inputs, outputs, nodes),)
 
 
 def _warnings(cut: Cut, offences: Collection[Offence]) -> tuple[str, ...]:

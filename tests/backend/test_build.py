@@ -14,17 +14,27 @@ from bfpc.backend.memory_plan import feature_layout
 from bfpc.backend.trace import pack_maps, trace_names, unpack_maps
 from bfpc.config import load_config
 from bfpc.errors import BuildError
+from bfpc.ir.partition import HostNode, HostSegment
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
 from tests.backend.graphs import ACTIVATION, ARCHITECTURE, small_network
 from tests.backend.strategies import random_map
 
 VECTORS = Vectors(np.arange(3, dtype=np.uint64), np.arange(5, dtype=np.uint64))
+HOST = (
+    HostSegment(0, b"the start", ("raw",), ("image",), (HostNode("resize", "Resize", "why", "what to do"),)),
+    HostSegment(1, b"the rest", ("logits",), ("best", "scores"), ()),
+)
+
+
+def make() -> Design:
+    outputs = ("scores", "logits", "best")
+    return make_design(small_network(), ARCHITECTURE, load_config("int54"), b"the model", outputs, HOST)
 
 
 @pytest.fixture
 def design() -> Design:
-    return make_design(small_network(), ARCHITECTURE, load_config("int54"), model=b"the model", epilogue=b"the rest")
+    return make()
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -37,8 +47,7 @@ def test_a_build_reads_back_as_its_design(design: Design, tmp_path: Path) -> Non
     assert print_graph(build.graph) == print_graph(design.graph)
     assert build.config == design.config
     assert build.model.read_bytes() == b"the model"
-    assert build.epilogue is not None
-    assert build.epilogue.read_bytes() == b"the rest"
+    assert build.host == HOST
     assert build.group == 32
     for name, constant in design.graph.constants.items():
         back = build.graph.constants[name]
@@ -51,9 +60,8 @@ def test_a_build_reads_back_as_its_design(design: Design, tmp_path: Path) -> Non
 
 
 def test_equal_designs_make_equal_bytes(design: Design, tmp_path: Path) -> None:
-    again = make_design(small_network(), ARCHITECTURE, load_config("int54"), model=b"the model", epilogue=b"the rest")
     write_build(design, tmp_path / "one", VECTORS)
-    write_build(again, tmp_path / "two", VECTORS)
+    write_build(make(), tmp_path / "two", VECTORS)
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
 
 
@@ -61,12 +69,18 @@ def test_the_folder_holds_what_the_documentation_names(design: Design, tmp_path:
     write_build(design, tmp_path / "build", VECTORS)
     files = _files(tmp_path / "build")
     named = {"weights.bin", "program.bin", "schedule.json", "manifest.json", "network.ir", "config.yaml", "model.onnx"}
-    assert named | {"host/00.onnx", "hls/vectors/input.bin", "hls/vectors/expected.bin", "hls/Makefile"} <= files.keys()
+    assert (
+        named | {"host/00.onnx", "host/01.onnx", "hls/vectors/input.bin", "hls/vectors/expected.bin", "hls/Makefile"}
+        <= files.keys()
+    )
     manifest = json.loads(files["manifest.json"])
     assert manifest["files"].keys() == files.keys() - {"manifest.json"}
     (image,) = manifest["inputs"]
     assert (image["name"], image["shape"], image["axes"]) == ("image", [1, 12, 20, 20], ["N", "C", "H", "W"])
-    assert (image["address"], image["scale_exponent"]) == (0, ACTIVATION.exponent)
+    assert manifest["outputs_of_network"] == ["scores", "logits", "best"]
+    assert manifest["stages"] == [{"first_layer": 0, "layers": len(manifest["layers"])}]
+    assert [(entry["file"], entry["stage"]) for entry in manifest["host"]] == [("host/00.onnx", 0), ("host/01.onnx", 1)]
+    assert (image["stage"], image["address"], image["scale_exponent"]) == (0, 0, ACTIVATION.exponent)
     assert len(files["weights.bin"]) == 8 * design.schedule.weights.words.size
 
 
