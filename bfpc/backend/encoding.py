@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bfpc.backend.cost_model import LayerWork, Tile
 from bfpc.backend.memory_plan import MemoryPlan
-from bfpc.backend.program import ActivationMode, ArrayMode, LayerProgram, PoolMode
+from bfpc.backend.program import ActivationMode, ArrayMode, LayerProgram, PadMode, PoolMode, ResidualMode
 from bfpc.backend.weight_image import LayerImage
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pass, PRelu, Window
+from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pass, PRelu, Table, Window
 from bfpc.numerics.format import BfpFormat
 from bfpc.numerics.layer import LayerArithmetic
 
@@ -20,6 +20,13 @@ ACTIVATION_MODES: dict[type[Activation] | type[None], ActivationMode] = {
     type(None): ActivationMode.NO_ACTIVATION,
     Clip: ActivationMode.CLIP,
     PRelu: ActivationMode.PRELU,
+    Table: ActivationMode.TABLE,
+}
+PAD_MODES = {"zero": PadMode.PAD_ZERO, "edge": PadMode.PAD_EDGE, "reflect": PadMode.PAD_REFLECT}
+RESIDUAL_MODES = {
+    "add": ResidualMode.ADD_RESIDUAL,
+    "subtract": ResidualMode.SUBTRACT_RESIDUAL,
+    "multiply": ResidualMode.MULTIPLY_RESIDUAL,
 }
 POOL_MODES = {"max": PoolMode.MAX_POOL, "average": PoolMode.AVERAGE_POOL}
 NO_WINDOW = Window("max", (1, 1))
@@ -42,11 +49,15 @@ def encode_layer(
         "input_width": width,
         **_format_fields("input", work.input.format),
         **_array_fields(op, work, tile),
+        "pad_value": arithmetic.pad_value,
         **_weight_fields(image),
         "accumulator_shift": arithmetic.accumulator_shift,
         **_residual_fields(graph, node, arithmetic, memory),
         "activation": ACTIVATION_MODES[type(op.tail.activation)],
         **_clip_fields(op.tail.activation, arithmetic),
+        "table_address": image.table_address or 0,
+        "table_shift": arithmetic.table_shift,
+        "table_offset": arithmetic.table_offset,
         **_pool_fields(op.tail.pool),
         "reciprocal_shift": arithmetic.reciprocal_shift,
         "output_address": memory.addresses[node.name],
@@ -84,8 +95,11 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
         "stride_horizontal": op.stride[1],
         "dilation_vertical": op.dilation[0],
         "dilation_horizontal": op.dilation[1],
+        "input_dilation_vertical": op.input_dilation[0],
+        "input_dilation_horizontal": op.input_dilation[1],
         "pad_top": op.pads[0],
         "pad_left": op.pads[1],
+        "pad_mode": PAD_MODES[op.pad_mode],
         "array_height": work.vertical.array_size,
         "array_width": work.horizontal.array_size,
         "output_channels": work.output.shape[0],
@@ -110,13 +124,12 @@ def _weight_fields(image: LayerImage) -> dict[str, int]:
 
 def _residual_fields(graph: Graph, node: Node, arithmetic: LayerArithmetic, memory: MemoryPlan) -> dict[str, int]:
     name = node.inputs.get("residual")
-    if name is None:
-        return {"residual": 0, "residual_address": 0, **_format_fields("residual", NO_FORMAT), "residual_shift": 0}
     return {
-        "residual": 1,
-        "residual_address": memory.addresses[name],
-        **_format_fields("residual", graph.format(name)),
-        "residual_shift": arithmetic.residual_shift,
+        "residual": ResidualMode.NO_RESIDUAL if name is None else RESIDUAL_MODES[node.layer.tail.residual],
+        "residual_broadcast": int(name is not None and graph.value(name).shape[1:] == (1, 1)),
+        "residual_address": 0 if name is None else memory.addresses[name],
+        **_format_fields("residual", NO_FORMAT if name is None else graph.format(name)),
+        "residual_shift": 0 if name is None else arithmetic.residual_shift,
     }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bfpc.errors import BuildError
 
 MAGIC = 0x42465043
-VERSION = 1
+VERSION = 2
 HEADER_WORDS = 16
 
 
@@ -30,12 +30,30 @@ class ArrayMode(IntEnum):
     PASS = 2
 
 
+class PadMode(IntEnum):
+    """What the array finds beyond the map: zeros (a pass its pad value), the nearest position, the mirrored one."""
+
+    PAD_ZERO = 0
+    PAD_EDGE = 1
+    PAD_REFLECT = 2
+
+
+class ResidualMode(IntEnum):
+    """How a layer's tail joins its residual."""
+
+    NO_RESIDUAL = 0
+    ADD_RESIDUAL = 1
+    SUBTRACT_RESIDUAL = 2
+    MULTIPLY_RESIDUAL = 3
+
+
 class ActivationMode(IntEnum):
     """What a layer's tail does between residual and pooling."""
 
     NO_ACTIVATION = 0
     CLIP = 1
     PRELU = 2
+    TABLE = 3
 
 
 class PoolMode(IntEnum):
@@ -46,7 +64,7 @@ class PoolMode(IntEnum):
     AVERAGE_POOL = 2
 
 
-MODES: tuple[type[IntEnum], ...] = (ArrayMode, ActivationMode, PoolMode)
+MODES: tuple[type[IntEnum], ...] = (ArrayMode, PadMode, ResidualMode, ActivationMode, PoolMode)
 
 
 @dataclass(frozen=True)
@@ -90,8 +108,14 @@ class LayerProgram:
     stride_horizontal: Annotated[int, Word("array", "input columns between array columns")]
     dilation_vertical: Annotated[int, Word("array", "input rows between filter rows")]
     dilation_horizontal: Annotated[int, Word("array", "input columns between filter columns")]
-    pad_top: Annotated[int, Word("array", "zero rows above the map; negative crops")]
-    pad_left: Annotated[int, Word("array", "zero columns left of the map; negative crops")]
+    input_dilation_vertical: Annotated[
+        int, Word("array", "1, or rows from one input row to the next, zeros between")
+    ]
+    input_dilation_horizontal: Annotated[int, Word("array", "the same of columns; stride and dilation are 1 then")]
+    pad_top: Annotated[int, Word("array", "rows above the map; negative crops")]
+    pad_left: Annotated[int, Word("array", "columns left of the map; negative crops")]
+    pad_mode: Annotated[int, Word("array", "beyond the map: 0 zero, 1 the edge repeated, 2 the map reflected")]
+    pad_value: Annotated[int, Word("array", "what a pass finds beyond the map, in accumulator LSBs", 2)]
     array_height: Annotated[int, Word("array", "rows of the accumulator map, before pooling")]
     array_width: Annotated[int, Word("array", "columns of the accumulator map, before pooling")]
     output_channels: Annotated[int, Word("array", "channels of the output map")]
@@ -109,7 +133,8 @@ class LayerProgram:
 
     accumulator_shift: Annotated[int, Word("tail", "left shift of accumulator + bias")]
 
-    residual: Annotated[int, Word("residual", "1 if a residual is added")]
+    residual: Annotated[int, Word("residual", "0 none, 1 added, 2 subtracted, 3 multiplied")]
+    residual_broadcast: Annotated[int, Word("residual", "1 if the residual is one position, which meets every other")]
     residual_address: Annotated[int, Word("residual", "first word of the residual tensor")]
     residual_mantissa_bits: Annotated[int, Word("residual", "width of a stored mantissa")]
     residual_signed: Annotated[int, Word("residual", "1 if mantissas are two's complement")]
@@ -117,9 +142,12 @@ class LayerProgram:
     residual_block_size: Annotated[int, Word("residual", "channels that share an exponent")]
     residual_shift: Annotated[int, Word("residual", "left shift that aligns the residual")]
 
-    activation: Annotated[int, Word("activation", "0 none, 1 clip, 2 PRelu")]
+    activation: Annotated[int, Word("activation", "0 none, 1 clip, 2 PRelu, 3 table")]
     clip_low: Annotated[int, Word("activation", "smallest value that clip lets through", 2)]
     clip_high: Annotated[int, Word("activation", "largest value that clip lets through", 2)]
+    table_address: Annotated[int, Word("activation", "first word of the table in the weight memory")]
+    table_shift: Annotated[int, Word("activation", "right shift, rounded, that makes a value an index")]
+    table_offset: Annotated[int, Word("activation", "index of the value 0; indices saturate")]
 
     pool: Annotated[int, Word("pool", "0 none, 1 max, 2 average")]
     pool_height: Annotated[int, Word("pool", "rows of the window")]

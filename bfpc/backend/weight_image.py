@@ -1,33 +1,38 @@
-"""The weight memory: the streams of all layers, each from a word on, and what they cost.
+"""The weight memory: the streams of all layers, then the tables of their activations, and what the streams cost.
 
-A layer's stream is padded only at its end, to a whole 64-bit word.
+A layer's stream is padded only at its end, to a whole 64-bit word. A table is TABLE_WORDS words; layers whose tables
+are equal share one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.bit_packing import Words
+from bfpc.backend.bit_packing import WORD_BITS, Words
 from bfpc.backend.weight_stream import SLOPE_BITS, LayerParameters, ParameterLayout, pack_layer, unpack_layer
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv
 from bfpc.numerics.format import BfpTensor
-from bfpc.numerics.layer import signed_bits
+from bfpc.numerics.layer import TABLE_BITS, TABLE_ENTRIES, signed_bits
+
+TABLE_WORDS = TABLE_ENTRIES * TABLE_BITS // WORD_BITS
 
 
 @dataclass(frozen=True)
 class LayerImage:
-    """Where a layer's stream lies: `address` and `words` in 64-bit words."""
+    """Where a layer's stream lies, and its table if it has one: addresses and `words` in 64-bit words."""
 
     address: int
     words: int
     layout: ParameterLayout
+    table_address: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ class WeightImage:
 
     @property
     def bits_per_weight(self) -> float:
-        """Everything stored, biases, slopes and word padding included, over the number of weights."""
-        return self.words.size * 64 / max(1, self.weights)
+        """The streams, biases, slopes and word padding included but no tables, over the number of weights."""
+        return sum(layer.words for layer in self.layers.values()) * WORD_BITS / max(1, self.weights)
 
     @property
     def ideal_bits_per_weight(self) -> float:
@@ -64,23 +69,29 @@ def pack_weights(graph: Graph, architecture: Architecture) -> WeightImage:
 
     Raises CapacityError where a PRelu's slope needs more than 16 bits.
     """
-    streams: list[Words] = []
-    layers: dict[str, LayerImage] = {}
-    address = 0
-    for node in graph.layers:
-        parameters = layer_parameters(graph, node)
-        layout = _layout(node, parameters, architecture)
-        stream = pack_layer(parameters, layout)
-        layers[node.name] = LayerImage(address, stream.size, layout)
-        streams.append(stream)
-        address += stream.size
-    return WeightImage(np.concatenate(streams), layers)
+    parameters = {node.name: layer_parameters(graph, node) for node in graph.layers}
+    layouts = {node.name: _layout(node, parameters[node.name], architecture) for node in graph.layers}
+    streams = [pack_layer(parameters[name], layout) for name, layout in layouts.items()]
+    ends = list(accumulate((stream.size for stream in streams), initial=0))
+    tables = {name: _table_words(part.table) for name, part in parameters.items() if part.table is not None}
+    distinct = list({table.tobytes(): table for table in tables.values()}.values())
+    addresses = {table.tobytes(): ends[-1] + index * TABLE_WORDS for index, table in enumerate(distinct)}
+    layers = {
+        name: LayerImage(start, stream.size, layout, addresses[tables[name].tobytes()] if name in tables else None)
+        for (name, layout), start, stream in zip(layouts.items(), ends, streams, strict=False)
+    }
+    return WeightImage(np.concatenate([*streams, *distinct]), layers)
+
+
+def _table_words(table: NDArray[np.int16]) -> Words:
+    return table.astype("<i2").view("<u8").astype(np.uint64, copy=False)
 
 
 def layer_parameters(graph: Graph, node: Node) -> LayerParameters:
     """The constants that a layer of a quantized graph reads."""
     bias, slope = (_integers(graph, node, role) for role in ("bias", "slope"))
-    return LayerParameters(node.output.shape[0], graph.weight(node), bias, slope)
+    table = graph.array(node.inputs["table"]) if "table" in node.inputs else None
+    return LayerParameters(node.output.shape[0], graph.weight(node), bias, slope, table)
 
 
 def _integers(graph: Graph, node: Node, role: str) -> NDArray[np.int64] | None:
@@ -122,7 +133,12 @@ def _shape(weight: BfpTensor) -> tuple[int, int, int, int]:
 
 def unpack_weights(words: Words, layers: Mapping[str, LayerImage]) -> dict[str, LayerParameters]:
     """The constants of every layer from the weight memory, by layer name."""
-    return {
-        name: unpack_layer(words[image.address : image.address + image.words], image.layout)
-        for name, image in layers.items()
-    }
+    return {name: _unpack_layer(words, image) for name, image in layers.items()}
+
+
+def _unpack_layer(words: Words, image: LayerImage) -> LayerParameters:
+    parameters = unpack_layer(words[image.address : image.address + image.words], image.layout)
+    if image.table_address is None:
+        return parameters
+    table = words[image.table_address : image.table_address + TABLE_WORDS].astype("<u8", copy=False).view("<i2")
+    return replace(parameters, table=table.astype(np.int16, copy=False))

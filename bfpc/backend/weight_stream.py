@@ -23,12 +23,16 @@ SLOPE_BITS = 16
 
 @dataclass(frozen=True)
 class LayerParameters:
-    """A layer's constants: weights (None for a pass), bias and slope [output channels] as integers."""
+    """A layer's constants as integers: weights (None for a pass), bias and slope [output channels], table [4096].
+
+    The table isn't part of the stream.
+    """
 
     channels: int
     weight: BfpTensor | None
     bias: NDArray[np.int64] | None = None
     slope: NDArray[np.int64] | None = None
+    table: NDArray[np.int16] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import LayerProgram
-from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PRelu, Window, window_output_size
+from bfpc.ir.operators import Clip, Conv, Depthwise, Pass, PRelu, Table, Window, window_output_size
 from bfpc.numerics.format import BfpFormat
 
 Integers = NDArray[np.int64]
@@ -41,6 +41,7 @@ class LayerCase:
     """One layer with all its integers.
 
     Dense weights are [K, C, kh, kw] with offsets [K, blocks, kh, kw], depthwise ones [C, kh, kw] with offsets [C].
+    A residual of one position meets every position; a table has 4096 entries.
     """
 
     op: Conv | Depthwise | Pass
@@ -59,6 +60,10 @@ class LayerCase:
     reciprocal_shift: int = 16
     output_exponent_shift: int = 0
     tile: tuple[int, int] = (1, 1)
+    pad_value: int = 0
+    table: Integers | None = None
+    table_shift: int = 0
+    table_offset: int = 0
 
 
 # The arithmetic.
@@ -66,16 +71,43 @@ class LayerCase:
 
 def accumulators(case: LayerCase) -> Integers:
     """What the array makes of the layer's input: [K, array height, array width]."""
-    op, x = case.op, padded(case.x.aligned, case.op.pads)
-    span = tuple((size - 1) * dilation + 1 for size, dilation in zip(op.kernel, op.dilation, strict=True))
-    height, width = ((size - s) // stride + 1 for size, s, stride in zip(x.shape[1:], span, op.stride, strict=True))
-    sums = np.zeros((case.bias.size, height, width), np.int64)
-    for row in range(height):
-        for column in range(width):
-            top, left = row * op.stride[0], column * op.stride[1]
-            window = x[:, top : top + span[0] : op.dilation[0], left : left + span[1] : op.dilation[1]]
-            sums[:, row, column] = _products(case, window)
+    channels, *size = case.x.mantissas.shape
+    rows, columns = (_positions(case.op, axis, size[axis]) for axis in (0, 1))
+    extended = np.full((channels, size[0] + 2, size[1] + 2), case.pad_value)  # indices BEYOND reach what is added
+    extended[:, INSERTED, :] = extended[:, :, INSERTED] = 0
+    extended[:, : size[0], : size[1]] = case.x.aligned
+    sums = np.zeros((case.bias.size, len(rows), len(columns)), np.int64)
+    for row, column in np.ndindex(sums.shape[1:]):
+        sums[:, row, column] = _products(case, extended[:, rows[row]][:, :, columns[column]])
     return sums
+
+
+INSERTED, BEYOND = -2, -1  # instead of an index: a zero between positions of a dilated map, and beyond the map
+
+
+def _positions(op: Conv | Depthwise | Pass, axis: int, size: int) -> list[list[int]]:
+    """For every position of the array, the index along the input's axis that each tap sees."""
+    count = array_size(op, (size, size))[axis]
+    places = [[o * op.stride[axis] - op.pads[axis] + k * op.dilation[axis] for k in range(op.kernel[axis])]
+              for o in range(count)]  # fmt: skip
+    return [[_index(op, place, op.input_dilation[axis], size) for place in taps] for taps in places]
+
+
+def _index(op: Conv | Depthwise | Pass, place: int, input_dilation: int, size: int) -> int:
+    index, between = divmod(place, input_dilation)
+    if between:
+        return INSERTED
+    if op.pad_mode == "edge":
+        return min(max(index, 0), size - 1)
+    if op.pad_mode == "reflect":
+        return size - 1 - abs(size - 1 - abs(index))
+    return index if 0 <= index < size else BEYOND
+
+
+def array_size(op: Conv | Depthwise | Pass, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a layer's accumulators."""
+    height, width = ((extent - 1) * step + 1 for extent, step in zip(size, op.input_dilation, strict=True))
+    return window_output_size((height, width), op.kernel, op.stride, op.pads, op.dilation)
 
 
 def _products(case: LayerCase, window: Integers) -> Integers:
@@ -88,28 +120,39 @@ def _products(case: LayerCase, window: Integers) -> Integers:
         case Depthwise():
             products = np.sum(case.weights * window, axis=(1, 2)) << case.weight_offsets
         case Pass():
-            products = window[:, 0, 0]
+            products = np.sum(window, axis=(1, 2))
     return products
-
-
-def padded(x: Integers, pads: Pads) -> Integers:
-    top, left, bottom, right = pads
-    grown = np.pad(x, ((0, 0), *((max(a, 0), max(b, 0)) for a, b in ((top, bottom), (left, right)))))
-    height, width = grown.shape[1:]
-    return grown[:, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
 
 
 def tail(case: LayerCase) -> Integers:
     """The layer's output before it is quantized."""
     t = (accumulators(case) + case.bias[:, None, None]) << case.accumulator_shift
     if case.residual is not None:
-        t += case.residual.aligned << case.residual_shift
+        t = _join(case.op.tail.residual, t, case.residual.aligned << case.residual_shift)
     match case.op.tail.activation:
         case Clip():
             t = np.clip(t, *case.clip)
         case PRelu():
             t = np.where(t >= 0, t * 256, t * case.slope[:, None, None])
+        case Table():
+            t = _look_up(case, t)
     return t if case.op.tail.pool is None else _pool(t, case.op.tail.pool, case.reciprocal_shift)
+
+
+def _join(operation: str, t: Integers, residual: Integers) -> Integers:
+    match operation:
+        case "add":
+            return t + residual
+        case "subtract":
+            return t - residual
+        case _:
+            return t * residual
+
+
+def _look_up(case: LayerCase, t: Integers) -> Integers:
+    assert case.table is not None
+    rounded = np.array([_round_half_even(int(value), case.table_shift) for value in t.flat]).reshape(t.shape)
+    return case.table[np.clip(rounded + case.table_offset, 0, 4095)]
 
 
 def _pool(t: Integers, pool: Window, shift: int) -> Integers:
@@ -145,6 +188,8 @@ def quantize(t: Integers, target: BfpFormat, exponent_shift: int) -> Stored:
 
 
 def _round_half_even(value: int, shift: int) -> int:
+    if shift == 0:
+        return value
     below, remainder = divmod(value, 1 << shift)
     half = 1 << (shift - 1)
     return below + (remainder > half or (remainder == half and below % 2 == 1))
@@ -198,6 +243,16 @@ def weight_tiles(case: LayerCase, architecture: Architecture) -> list[list[tuple
     return tiles
 
 
+def weight_stream(case: LayerCase, architecture: Architecture) -> NDArray[np.uint64]:
+    return to_words(field for tile in weight_tiles(case, architecture) for field in tile)
+
+
+def weight_memory(case: LayerCase, architecture: Architecture) -> NDArray[np.uint64]:
+    """The layer's stream, then its table."""
+    table = [] if case.table is None else [(int(entry), 16) for entry in case.table]
+    return np.concatenate([weight_stream(case, architecture), to_words(table)])
+
+
 def _dense_fields(case: LayerCase, channels: range, c_vec: int) -> Iterator[tuple[int, int]]:
     weight, size, inputs = case.weight_format, case.weight_format.block_size, case.weights.shape[1]
     for vector in range(0, inputs, c_vec):
@@ -222,7 +277,7 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
     """The case as the only layer of a program: its input at address 0, then the residual, then the output."""
     op, pool = case.op, case.op.tail.pool
     channels, height, width = case.x.mantissas.shape
-    array = window_output_size((height, width), op.kernel, op.stride, op.pads, op.dilation)
+    array = array_size(op, (height, width))
     output = array if pool is None else pool.output_size(array)
     group, outputs = architecture.k_vec, case.bias.size
     residual_address = feature_words(case.x, group).size
@@ -239,8 +294,11 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         **_pair("kernel", op.kernel, ("height", "width")),
         **_pair("stride", op.stride),
         **_pair("dilation", op.dilation),
+        **_pair("input_dilation", op.input_dilation),
         pad_top=op.pads[0],
         pad_left=op.pads[1],
+        pad_mode=("zero", "edge", "reflect").index(op.pad_mode),
+        pad_value=case.pad_value,
         **_pair("array", array, ("height", "width")),
         output_channels=outputs,
         channel_tiles=-(-outputs // group),
@@ -253,12 +311,16 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         bias_bits=case.bias_bits,
         accumulator_shift=case.accumulator_shift,
         **({} if case.residual is None else _tensor_fields("residual", case.residual.format)),
-        residual=int(case.residual is not None),
+        residual=0 if case.residual is None else ("add", "subtract", "multiply").index(op.tail.residual) + 1,
+        residual_broadcast=int(case.residual is not None and case.residual.mantissas.shape[1:] == (1, 1)),
         residual_address=residual_address,
         residual_shift=case.residual_shift,
-        activation=(type(None), Clip, PRelu).index(type(op.tail.activation)),
+        activation=(type(None), Clip, PRelu, Table).index(type(op.tail.activation)),
         clip_low=case.clip[0],
         clip_high=case.clip[1],
+        table_address=weight_stream(case, architecture).size,
+        table_shift=case.table_shift,
+        table_offset=case.table_offset,
         **_pool_fields(pool),
         reciprocal_shift=case.reciprocal_shift,
         **_tensor_fields("output", case.output),

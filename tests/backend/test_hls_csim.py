@@ -27,8 +27,7 @@ from tests.backend.hls_reference import (
     layer_program,
     quantize,
     tail,
-    to_words,
-    weight_tiles,
+    weight_memory,
 )
 
 WIDEST = Architecture(
@@ -78,7 +77,7 @@ def simulate(folder: Path, case: LayerCase, architecture: Architecture) -> subpr
     group = architecture.k_vec
     inputs = [feature_words(tensor, group) for tensor in (case.x, case.residual) if tensor is not None]
     expected = feature_words(quantize(tail(case), case.output, case.output_exponent_shift), group)
-    weights = to_words(field for tile in weight_tiles(case, architecture) for field in tile)
+    weights = weight_memory(case, architecture)
     layer = replace(layer_program(case, architecture), output_words=expected.size)
     input_words = sum(words.size for words in inputs)
     program = Program((layer,), input_words + expected.size, weights.size, input_words)

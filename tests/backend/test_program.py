@@ -38,7 +38,7 @@ def test_layout_of_the_file() -> None:
     layer = LayerProgram(**{field.name: index for index, field in enumerate(FIELDS)})
     content = encode_program(Program((layer,), 11, 22, 33)).tobytes()
     assert content[:4] == b"CPFB"
-    assert struct.unpack_from("<7i", content) == (0x42465043, 1, 1, LAYER_WORDS, 11, 22, 33)
+    assert struct.unpack_from("<7i", content) == (0x42465043, 2, 1, LAYER_WORDS, 11, 22, 33)
     position = 4 * HEADER_WORDS
     for index, field in enumerate(FIELDS):
         assert struct.unpack_from("<q" if field.words == 2 else "<i", content, position) == (index,)
@@ -48,7 +48,7 @@ def test_layout_of_the_file() -> None:
 
 def test_fields_are_those_of_the_record_and_documented() -> None:
     assert [field.name for field in FIELDS] == [field.name for field in fields(LayerProgram)]
-    assert [field.name for field in FIELDS if field.words == 2] == ["clip_low", "clip_high"]
+    assert [field.name for field in FIELDS if field.words == 2] == ["pad_value", "clip_low", "clip_high"]
     assert all(re.fullmatch(r"[a-z_]+", field.name) and field.doc and field.section for field in FIELDS)
 
 
