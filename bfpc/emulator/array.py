@@ -1,8 +1,8 @@
-"""What the array computes, lowered: convolutions, depthwise ones, and maps passed through."""
+"""What the array computes, lowered: convolutions, depthwise and transposed ones, and maps passed through."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import product
 from typing import Any
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from bfpc.emulator.exact import FLOAT32_LIMIT, Split, split_convolution
 from bfpc.emulator.onnx_builder import FLOAT32, FLOAT64, OnnxBuilder, Tensor
+from bfpc.emulator.positions import lower_pass, padded_map, per_side, strided
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Pads, Pass
+from bfpc.ir.operators import NO_PADS, Conv, Depthwise, Pads, Pair, Pass
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
 
-INT64_MAX = np.iinfo(np.int64).max
 MATRIX_PRODUCT_COST = 1.8  # in float64, against a whole convolution in float32
 
 
@@ -38,10 +38,6 @@ class Convolution:
     shape: tuple[int, int, int]
 
     @property
-    def attributes(self) -> dict[str, Any]:
-        return _attributes(self.op, self.shape[0])
-
-    @property
     def bias_bound(self) -> int:
         """The bias's largest magnitude in the accumulator's LSBs."""
         lsb = 2.0**self.arithmetic.accumulator_exponent
@@ -56,26 +52,43 @@ def lower_array(
     x: [batch, inputs, height, width]; shape: the result's (channels, height, width); channels are whole blocks.
     """
     if isinstance(node.op, Pass):
-        return _strided(builder, _padded_map(builder, x, node.op.pads), node.op.stride)
+        return lower_pass(builder, x, node.op, node.arithmetic, shape)
     assert isinstance(node.op, Conv | Depthwise)
-    if min(node.op.pads) < 0:  # no pads of a convolution in ONNX
-        x = _padded_map(builder, x, node.op.pads)
+    beyond = _pads_beforehand(node.op)
+    x = padded_map(builder, x, beyond, node.op.pad_mode)
+    op = replace(node.op, pads=_without(node.op.pads, beyond, node.op.input_dilation))
     bias = _padded_bias(graph, node, shape[0])
     weight = graph.constants[node.inputs["weight"]]
     if not isinstance(weight, BfpTensor):
-        real = _pad_channels(weight, node.op, inputs, shape[0])
-        return _convolved(builder, x, real, bias, _attributes(node.op, shape[0]))
-    weights = _pad_channels(weight.aligned, node.op, inputs, shape[0])
+        return _convolved(builder, x, op, _pad_channels(weight, op, inputs, shape[0]), bias)
+    weights = _pad_channels(weight.aligned, op, inputs, shape[0])
     assert node.arithmetic is not None, f"{node.name} has no arithmetic"
     input_format = graph.format(node.inputs["x"])
     scale = 2.0**weight.format.exponent
-    return _exact(builder, x, Convolution(node.op, weights, scale, bias, input_format, node.arithmetic, shape))
+    return _exact(builder, x, Convolution(op, weights, scale, bias, input_format, node.arithmetic, shape))
+
+
+def _pads_beforehand(op: Conv | Depthwise) -> Pads:
+    """The positions that the map is padded with, or cropped by, since no convolution of ONNX does it."""
+    if op.input_dilation == (1, 1):
+        return op.pads if op.pad_mode != "zero" or min(op.pads) < 0 else NO_PADS
+    if op.pad_mode != "zero":
+        return per_side(lambda pad, factor: max(pad, 0) // factor, op.pads, op.input_dilation)
+    reach = [size - 1 for size in op.kernel]  # a transposed convolution sees no further
+    missing = per_side(lambda pad, most: max(pad - most, 0), op.pads, (reach[0], reach[1]))
+    return per_side(lambda pad, factor: -(-pad // factor), missing, op.input_dilation)
+
+
+def _without(pads: Pads, done: Pads, input_dilation: Pair) -> Pads:
+    """What is left of pads where some positions are there already."""
+    top, left, bottom, right = per_side(lambda pad, factor: pad * factor, done, input_dilation)
+    return pads[0] - top, pads[1] - left, pads[2] - bottom, pads[3] - right
 
 
 def _exact(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
     """In float32 where that holds the sums; else in parts that it holds, or in float64, whichever is faster."""
-    if conv.arithmetic.position_bound <= FLOAT32_LIMIT:
-        return _convolved(builder, x, conv.weights * conv.scale, conv.bias, conv.attributes)
+    if conv.arithmetic.accumulator_bound + conv.bias_bound <= FLOAT32_LIMIT:
+        return _convolved(builder, x, conv.op, conv.weights * conv.scale, conv.bias)
     bias_joins = conv.bias_bound <= FLOAT32_LIMIT // 4  # leave the first part room for the bias
     limit = FLOAT32_LIMIT - conv.bias_bound if bias_joins else FLOAT32_LIMIT
     taps = conv.weights.reshape(*conv.weights.shape[:2], -1)
@@ -88,10 +101,25 @@ def _exact(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
 
 
 def _convolved(
-    builder: OnnxBuilder, x: Tensor, weights: NDArray[Any], bias: NDArray[Any] | None, attributes: dict[str, Any]
+    builder: OnnxBuilder, x: Tensor, op: Conv | Depthwise, weights: NDArray[Any], bias: NDArray[Any] | None
 ) -> Tensor:
-    operands = [weights] if bias is None else [weights, bias]
-    return builder.call("Conv", x, *(builder.constant(array.astype(FLOAT32)) for array in operands), **attributes)
+    """An ONNX convolution, or a transposed one where zeros stand between the map's positions."""
+    groups = op.groups if isinstance(op, Conv) else len(weights)
+    kind = "Conv"
+    attributes: dict[str, Any] = {"strides": op.stride, "pads": op.pads, "dilations": op.dilation}
+    if op.input_dilation != (1, 1):
+        weights = _transposed(weights, groups)
+        pads = per_side(lambda pad, size: size - 1 - pad, op.pads, op.kernel)
+        kind, attributes = "ConvTranspose", {"strides": op.input_dilation, "pads": pads}
+    operands = [builder.constant(array.astype(FLOAT32)) for array in ([weights] if bias is None else [weights, bias])]
+    return builder.call(kind, x, *operands, group=groups, **attributes)
+
+
+def _transposed(weights: NDArray[Any], groups: int) -> NDArray[Any]:
+    """Weights [outputs, inputs per group, ...] as a transposed convolution's [inputs, outputs per group, ...]."""
+    outputs, inputs, *taps = weights.shape
+    turned = weights[:, :, ::-1, ::-1].reshape(groups, outputs // groups, inputs, *taps)
+    return turned.swapaxes(1, 2).reshape(groups * inputs, outputs // groups, *taps)
 
 
 def _biased(builder: OnnxBuilder, sums: Tensor, bias: NDArray[np.float64] | None) -> Tensor:
@@ -101,8 +129,7 @@ def _biased(builder: OnnxBuilder, sums: Tensor, bias: NDArray[np.float64] | None
 def _matrix_product(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
     """A convolution of one tap in float64, which holds any accumulator."""
     outputs, inputs = conv.weights.shape[:2]
-    pads = conv.op.pads if min(conv.op.pads) >= 0 else NO_PADS  # done already
-    x = _strided(builder, _padded_map(builder, x, pads), conv.op.stride)
+    x = strided(builder, padded_map(builder, x, conv.op.pads), conv.op.stride)
     columns = builder.call("Reshape", builder.cast(x, FLOAT64), builder.integers(0, inputs, -1))
     matrix = builder.constant(conv.weights.reshape(outputs, inputs) * conv.scale)
     return builder.call("Reshape", builder.call("MatMul", matrix, columns), builder.integers(0, *conv.shape))
@@ -120,7 +147,7 @@ def _partial_sums(
             if len(split.chunks) > 1:
                 channels = builder.call("Slice", digit, *(builder.integers(n) for n in (chunk.start, chunk.stop, 1)))
             real = weights[:, chunk] * (conv.scale * 2.0 ** (place * split.weights.width))
-            part = _convolved(builder, channels, real, None if sums else bias, conv.attributes)
+            part = _convolved(builder, channels, conv.op, real, None if sums else bias)
             sums.append(builder.cast(part, FLOAT64))
     return sums
 
@@ -134,27 +161,6 @@ def _activation_digits(builder: OnnxBuilder, x: Tensor, split: Split, exponent: 
         parts.append(high)
         x = builder.call("Sub", x, high)
     return [x, *reversed(parts)]
-
-
-def _padded_map(builder: OnnxBuilder, x: Tensor, pads: Pads) -> Tensor:
-    """The map with zeros around it, or cropped where pads are negative."""
-    if pads == NO_PADS:
-        return x
-    top, left, bottom, right = pads
-    return builder.call("Pad", x, builder.integers(0, 0, top, left, 0, 0, bottom, right))
-
-
-def _strided(builder: OnnxBuilder, x: Tensor, stride: tuple[int, int]) -> Tensor:
-    if stride == (1, 1):
-        return x
-    bounds = (builder.integers(0, 0), builder.integers(INT64_MAX, INT64_MAX), builder.integers(2, 3))
-    return builder.call("Slice", x, *bounds, builder.integers(*stride))
-
-
-def _attributes(op: Conv | Depthwise, channels: int) -> dict[str, Any]:
-    groups = op.groups if isinstance(op, Conv) else channels
-    pads = op.pads if min(op.pads) >= 0 else NO_PADS  # done already
-    return {"strides": op.stride, "pads": pads, "dilations": op.dilation, "group": groups}
 
 
 def _padded_bias(graph: Graph, node: Node, channels: int) -> NDArray[np.float64] | None:

@@ -18,7 +18,7 @@ from bfpc.emulator.onnx_builder import FLOAT32, FLOAT64, OnnxBuilder, Tensor
 from bfpc.emulator.quantizer import lower_quantizer
 from bfpc.emulator.tail import lower_tail
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Concat
+from bfpc.ir.operators import Channels, Concat
 from bfpc.ir.shapes import array_size
 
 
@@ -69,6 +69,8 @@ def lower(graph: Graph, outputs: Sequence[str], *, with_lsb: bool = False) -> on
 def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping[str, Lowered], block: int) -> Lowered:
     if isinstance(node.op, Concat):
         return Lowered(_lower_concat(builder, graph, node, lowered, block))
+    if isinstance(node.op, Channels):
+        return Lowered(_lower_channels(builder, graph, node.op, node, lowered, block))
     channels, height, width = graph.value(node.inputs["x"]).shape
     padded = pad_to(node.output.shape[0], block)
     shape = (padded, *array_size(node.layer, (height, width)))
@@ -87,12 +89,26 @@ def _lower_concat(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mappi
     parts = []
     for name in node.inputs.values():
         part, channels = lowered[name].tensor, graph.value(name).shape[0]
-        if channels % block:
-            bounds = (builder.integers(0), builder.integers(channels), builder.integers(1))
-            part = builder.call("Slice", part, *bounds)
-        parts.append(part)
-    joined = builder.call("Concat", *parts, axis=1)
-    missing = pad_to(node.output.shape[0], block) - node.output.shape[0]
-    if missing:
-        joined = builder.call("Pad", joined, builder.integers(0, 0, 0, 0, 0, missing, 0, 0))
-    return joined
+        parts.append(_channels(builder, part, 0, channels) if channels % block else part)
+    return _whole_blocks(builder, builder.call("Concat", *parts, axis=1), node.output.shape[0], block)
+
+
+def _lower_channels(
+    builder: OnnxBuilder, graph: Graph, op: Channels, node: Node, lowered: Mapping[str, Lowered], block: int
+) -> Tensor:
+    source, size = node.inputs["x"], op.stop - op.start
+    if op.stop == graph.value(source).shape[0]:  # the source's padding follows
+        stored = pad_to(op.stop, block)
+        part = _channels(builder, lowered[source].tensor, op.start, min(op.start + pad_to(size, block), stored))
+        return _whole_blocks(builder, part, min(pad_to(size, block), stored - op.start), block)
+    return _whole_blocks(builder, _channels(builder, lowered[source].tensor, op.start, op.stop), size, block)
+
+
+def _channels(builder: OnnxBuilder, x: Tensor, start: int, stop: int) -> Tensor:
+    return builder.call("Slice", x, builder.integers(start), builder.integers(stop), builder.integers(1))
+
+
+def _whole_blocks(builder: OnnxBuilder, x: Tensor, channels: int, block: int) -> Tensor:
+    """A map of so many channels, padded with zeros to whole blocks."""
+    missing = pad_to(channels, block) - channels
+    return x if missing == 0 else builder.call("Pad", x, builder.integers(0, 0, 0, 0, 0, missing, 0, 0))

@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 8
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-ELEMENT_TYPES = {FLOAT32: TensorProto.FLOAT, FLOAT64: TensorProto.DOUBLE}
+FLOAT32, FLOAT64, INT32 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32)
+ELEMENT_TYPES = {FLOAT32: TensorProto.FLOAT, FLOAT64: TensorProto.DOUBLE, INT32: TensorProto.INT32}
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of the graph under construction: its name and element type, float32 or float64."""
+    """A tensor of the graph under construction: its name and element type."""
 
     name: str
     dtype: np.dtype[Any] = FLOAT32

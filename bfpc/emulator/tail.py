@@ -13,36 +13,44 @@ from numpy.typing import NDArray
 
 from bfpc.emulator.exact import FLOAT32_LIMIT
 from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
+from bfpc.emulator.table import lower_function, lower_table
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Clip, Window
-from bfpc.numerics.layer import SLOPE_SHIFT, LayerArithmetic, reciprocal
+from bfpc.ir.operators import Clip, Pass, PRelu, Table, Window
+from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_ENTRIES, LayerArithmetic, reciprocal
+
+JOINS = {"add": "Add", "subtract": "Sub", "multiply": "Mul"}
 
 
 def lower_tail(
     builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, residual: Tensor | None, shape: tuple[int, int, int]
 ) -> Tensor:
     """What the quantizer gets; shape: (channels, height, width) of the accumulators, whole blocks."""
-    if node.arithmetic is not None and node.arithmetic.position_bound > FLOAT32_LIMIT:
+    tail, arithmetic = node.layer.tail, node.arithmetic
+    if arithmetic is not None and arithmetic.position_bound > FLOAT32_LIMIT:
         x = builder.cast(x, FLOAT64)
     if residual is not None:
-        x = builder.call("Add", x, builder.cast(residual, x.dtype))
-    match node.layer.tail.activation:
+        x = builder.call(JOINS[tail.residual], x, builder.cast(residual, x.dtype))
+    match tail.activation:
         case Clip() as clip:
-            x = _clip(builder, x, clip, node.arithmetic)
-            x = _clear_padding(builder, x, clip, graph.value(node.name).shape[0], shape[0])
-        case None:
-            pass
-        case _:
+            x = _clip(builder, x, clip, arithmetic)
+        case PRelu():
             x = _prelu(builder, graph, node, x, shape[0])
-    if node.layer.tail.pool is not None:
-        x = _pool(builder, x, node.layer.tail.pool, shape[1:], node.arithmetic)
+        case Table() as table:
+            if arithmetic is None:
+                x = lower_function(builder, x, table)
+            else:
+                x = lower_table(builder, graph, node, x, arithmetic)
+    if _fills_padding(graph, node):
+        x = _clear_padding(builder, x, graph.value(node.name).shape[0], shape[0])
+    if tail.pool is not None:
+        x = _pool(builder, x, tail.pool, shape[1:], arithmetic)
     return x
 
 
 def _clip(builder: OnnxBuilder, x: Tensor, clip: Clip, arithmetic: LayerArithmetic | None) -> Tensor:
     low, high = clip.low, clip.high
     if arithmetic is not None:
-        scale = 2.0 ** (arithmetic.accumulator_exponent - arithmetic.accumulator_shift)
+        scale = 2.0 ** (arithmetic.output_exponent + arithmetic.reciprocal_shift)
         low = -np.inf if arithmetic.clip_low is None else arithmetic.clip_low * scale
         high = np.inf if arithmetic.clip_high is None else arithmetic.clip_high * scale
     if low == 0 and high == np.inf:
@@ -54,9 +62,21 @@ def _clip(builder: OnnxBuilder, x: Tensor, clip: Clip, arithmetic: LayerArithmet
     return x
 
 
-def _clear_padding(builder: OnnxBuilder, x: Tensor, clip: Clip, channels: int, padded: int) -> Tensor:
-    """Padding channels stay zero also where the activation makes something else of zero."""
-    if channels == padded or clip.low <= 0 <= clip.high:
+def _fills_padding(graph: Graph, node: Node) -> bool:
+    """Whether the layer makes something else than zero of the padding channels, whose accumulators are zero."""
+    if isinstance(node.op, Pass) and node.op.pad_value:
+        return True
+    match node.layer.tail.activation:
+        case Clip(low, high):
+            return not low <= 0 <= high
+        case Table() if node.arithmetic is not None:
+            return bool(graph.array(node.inputs["table"])[min(max(node.arithmetic.table_offset, 0), TABLE_ENTRIES - 1)])
+        case _:
+            return False
+
+
+def _clear_padding(builder: OnnxBuilder, x: Tensor, channels: int, padded: int) -> Tensor:
+    if channels == padded:
         return x
     mask = (np.arange(padded) < channels).astype(x.dtype).reshape(-1, 1, 1)
     return builder.call("Mul", x, builder.constant(mask))

@@ -1,0 +1,79 @@
+"""Functions of one number, lowered: read from a table of integers, or computed in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from bfpc.emulator.exact import FLOAT32_LIMIT
+from bfpc.emulator.onnx_builder import FLOAT64, INT32, OnnxBuilder, Tensor
+from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Table
+from bfpc.numerics.layer import TABLE_ENTRIES, LayerArithmetic
+
+
+def lower_table(builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, arithmetic: LayerArithmetic) -> Tensor:
+    """What a quantized layer's table holds for x."""
+    shift, offset = arithmetic.table_shift, arithmetic.table_offset
+    if abs(offset) + TABLE_ENTRIES > FLOAT32_LIMIT:
+        x = builder.cast(x, FLOAT64)
+    x = builder.call("Mul", x, builder.number(2.0 ** -(_exponent_before(graph, node, arithmetic) + shift), x))
+    x = builder.call("Add", builder.call("Round", x), builder.number(offset, x))
+    index = builder.call("Clip", x, builder.number(0, x), builder.number(TABLE_ENTRIES - 1, x))
+    exponent = arithmetic.output_exponent + arithmetic.reciprocal_shift
+    entries = np.ldexp(graph.array(node.inputs["table"]).astype(np.float32), exponent)
+    return builder.call("Gather", builder.constant(entries), builder.cast(index, INT32))
+
+
+def _exponent_before(graph: Graph, node: Node, arithmetic: LayerArithmetic) -> int:
+    """The weight of the LSB that the table's index is made of is 2 to this power."""
+    exponent = arithmetic.accumulator_exponent - arithmetic.accumulator_shift
+    if "residual" in node.inputs and node.layer.tail.residual == "multiply":
+        exponent += graph.format(node.inputs["residual"]).exponent
+    return exponent
+
+
+def lower_function(builder: OnnxBuilder, x: Tensor, table: Table) -> Tensor:
+    """The function itself, one operator of ONNX after the other."""
+    y = x
+    for name, *parameters in table.steps:
+        y = FUNCTIONS[str(name)](builder, y, *map(float, parameters))
+    return builder.call("Mul", y, x) if table.gated else y
+
+
+def _affine(builder: OnnxBuilder, x: Tensor, scale: float, shift: float) -> Tensor:
+    return builder.call("Add", builder.call("Mul", x, builder.number(scale, x)), builder.number(shift, x))
+
+
+def _clip(builder: OnnxBuilder, x: Tensor, low: float, high: float) -> Tensor:
+    return builder.call("Clip", x, builder.number(low, x), builder.number(high, x))
+
+
+def _power(builder: OnnxBuilder, x: Tensor, exponent: float) -> Tensor:
+    return builder.call("Pow", x, builder.number(exponent, x))
+
+
+def _elu(builder: OnnxBuilder, x: Tensor, alpha: float = 1.0) -> Tensor:
+    return builder.call("Elu", x, alpha=alpha)
+
+
+def _named(op_type: str) -> Callable[[OnnxBuilder, Tensor], Tensor]:
+    return lambda builder, x: builder.call(op_type, x)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {  # those of numerics.functions
+    "affine": _affine,
+    "clip": _clip,
+    "elu": _elu,
+    "erf": _named("Erf"),
+    "exp": _named("Exp"),
+    "log": _named("Log"),
+    "power": _power,
+    "reciprocal": _named("Reciprocal"),
+    "sigmoid": _named("Sigmoid"),
+    "softplus": _named("Softplus"),
+    "softsign": _named("Softsign"),
+    "sqrt": _named("Sqrt"),
+    "tanh": _named("Tanh"),
+}
