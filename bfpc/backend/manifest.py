@@ -25,7 +25,7 @@ from bfpc.ir.partition import HostNode, HostSegment
 from bfpc.numerics.format import BfpFormat
 
 MANIFEST_VERSION = 2
-CONSTANT_ROLES = ("weight", "bias", "slope")
+CONSTANT_ROLES = ("weight", "bias", "slope", "table")
 
 
 def make_manifest(
