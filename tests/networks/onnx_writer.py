@@ -35,9 +35,33 @@ class OnnxWriter:
 
     def node(self, operator: str, operands: list[str], shape: tuple[int, ...], **attributes: Any) -> Tensor:
         """Adds a node with one output of `shape`."""
+        return self.parts(operator, operands, [shape], **attributes)[0]
+
+    def parts(
+        self, operator: str, operands: list[str], shapes: list[tuple[int, ...]], **attributes: Any
+    ) -> list[Tensor]:
+        """Adds a node with an output of each shape."""
         name = f"{operator.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, operands, [name], name=f"node_{name}", **attributes))
-        return Tensor(name, shape)
+        names = [name] if len(shapes) == 1 else [f"{name}_{index}" for index in range(len(shapes))]
+        self.nodes.append(helper.make_node(operator, operands, names, name=f"node_{name}", **attributes))
+        return [Tensor(*output) for output in zip(names, shapes, strict=True)]
+
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """A Reshape to `shape` that leaves the batch as it is."""
+        return self.node("Reshape", [x.name, self.constant(np.array([0, *shape[1:]], np.int64))], shape)
+
+    def resize(self, x: Tensor, factors: list[int], mode: str, coordinates: str, **attributes: Any) -> Tensor:
+        """A larger map, by Upsample or Resize as the opset has it; older ones know one rule for coordinates."""
+        shape = (*x.shape[:2], x.shape[2] * factors[0], x.shape[3] * factors[1])
+        scales = [1.0, 1.0, *map(float, factors)]
+        if self.opset < 9:
+            return self.node("Upsample", [x.name], shape, mode=mode, scales=scales)
+        operands = [x.name, self.constant(np.array(scales, np.float32))]
+        if self.opset < 11:
+            return self.node("Upsample" if self.opset < 10 else "Resize", operands, shape, mode=mode)
+        operands.insert(1, self.constant(np.zeros(0, np.float32)))  # the region of interest
+        rule = {"mode": mode, "coordinate_transformation_mode": coordinates}
+        return self.node("Resize", operands, shape, **rule, **attributes)
 
     def constant(self, array: NDArray[Any]) -> str:
         name = f"constant{len(self.initializers)}"
