@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Concat, Conv, Layer
+from bfpc.ir.operators import Channels, Concat, Conv, Layer
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from tests.backend.hls_reference import Integers, LayerCase, Stored, quantize, tail
 
@@ -27,12 +27,22 @@ def run(graph: Graph, inputs: Mapping[str, Stored]) -> dict[str, Stored]:
             mantissas = np.concatenate([operand.mantissas for operand in operands])
             offsets = np.concatenate([operand.offsets for operand in operands])
             values[node.name] = Stored(operands[0].format, mantissas, offsets)
+        elif isinstance(node.op, Channels):
+            values[node.name] = channels(operands[0], node.op)
         else:
             case = layer_case(graph, node, values)
             assert node.arithmetic is not None
             exponent_shift = case.output.exponent - node.arithmetic.output_exponent
             values[node.name] = quantize(tail(case), case.output, exponent_shift)
     return values
+
+
+def channels(x: Stored, view: Channels) -> Stored:
+    """A view of whole blocks."""
+    size = x.format.block_size
+    assert view.start % size == 0
+    blocks = slice(view.start // size, -(-view.stop // size))
+    return Stored(x.format, x.mantissas[view.start : view.stop], x.offsets[blocks])
 
 
 def layer_case(graph: Graph, node: Node, values: Mapping[str, Stored]) -> LayerCase:
@@ -62,11 +72,15 @@ def layer_case(graph: Graph, node: Node, values: Mapping[str, Stored]) -> LayerC
             NEVER if arithmetic.clip_high is None else arithmetic.clip_high,
         ),
         reciprocal_shift=arithmetic.reciprocal_shift,
+        pad_value=arithmetic.pad_value,
+        table=_integers(graph, node, "table"),
+        table_shift=arithmetic.table_shift,
+        table_offset=arithmetic.table_offset,
     )
 
 
 def _integers(graph: Graph, node: Node, role: str) -> Integers:
-    """A constant per output channel; zeros where the layer has none."""
+    """A layer's constants of one role; zeros, one per output channel, where it has none."""
     if role not in node.inputs:
         return np.zeros(node.output.shape[0], np.int64)
     return graph.array(node.inputs[role]).astype(np.int64)

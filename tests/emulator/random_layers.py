@@ -9,7 +9,21 @@ import numpy as np
 
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Constant, Graph, Node, Port, Shape, Value
-from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pads, Pair, Pass, PRelu, Tail, Window
+from bfpc.ir.operators import (
+    Activation,
+    Clip,
+    Conv,
+    Depthwise,
+    Layer,
+    PadMode,
+    Pads,
+    Pair,
+    Pass,
+    PRelu,
+    Table,
+    Tail,
+    Window,
+)
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BLOCK_SIZES, BfpFormat, BfpTensor
 from bfpc.passes.prove_accumulators import prove_accumulators
@@ -19,6 +33,7 @@ AXES = ("N", "C", "H", "W")
 CHANNELS = (1, 3, 4, 7, 8, 16, 21, 40)
 Limit = tuple[int, int]  # of mantissa bits and of the exponent range
 LIMITS: tuple[Limit, ...] = ((3, 1), (5, 3), (5, 7), (8, 7), (12, 3), (12, 15), (12, 31))
+JOINS = (Tail(residual="add"), Tail(residual="subtract"), Tail(residual="multiply"))
 MAX_TRIES = 1000
 
 
@@ -73,16 +88,20 @@ def _draw_layer(rng: np.random.Generator, limit: Limit) -> Graph:
         constants["weight"] = _draw_weight(rng, op, x.shape[0], outputs, random_format(rng, limit, signed=True))
     node = _node(op, [x], constants)
     values = [x]
-    if rng.random() < 0.4:
-        values.append(Value("residual", node.output.shape, random_format(rng, limit)))
-        node = replace(node, inputs={**node.inputs, "residual": "residual"})
     scale = _largest(_graph(values, node, constants))
-    if not isinstance(op, Pass) and rng.random() < 0.7:
+    if isinstance(op, Pass):
+        op = replace(op, pad_value=float(rng.normal() * scale / 8) * (op.pad_mode == "zero" and rng.random() < 0.5))
+    elif rng.random() < 0.7:
         constants["bias"] = (rng.standard_normal(outputs) * scale / 8).astype(np.float32)
+    if rng.random() < 0.5:
+        size = node.output.shape[1:] if rng.random() < 0.7 else (1, 1)
+        values.append(Value("residual", (node.output.shape[0], *size), random_format(rng, limit)))
+        op = replace(op, tail=JOINS[rng.integers(len(JOINS))])
+    scale = _largest(_graph(values, _node(op, values, constants), constants))
     activation = _draw_activation(rng, scale)
     if isinstance(activation, PRelu):
         constants["slope"] = rng.uniform(-1, 2, node.output.shape[0]).astype(np.float32)
-    op = replace(op, tail=Tail(activation, _draw_window(rng, node.output.shape[1:])))
+    op = replace(op, tail=replace(op.tail, activation=activation, pool=_draw_window(rng, node.output.shape[1:])))
     graph = prove_accumulators(_graph(values, _node(op, values, constants), constants))
     signed = None if isinstance(activation, Clip) and activation.low >= 0 else True
     output = random_format(rng, limit, signed=signed)
@@ -90,15 +109,29 @@ def _draw_layer(rng: np.random.Generator, limit: Limit) -> Graph:
 
 
 def _draw_array(rng: np.random.Generator, shape: Shape) -> Layer:
-    kernel, stride, dilation = (_pair(rng.integers(1, most, 2)) for most in (4, 4, 3))
+    kernel, stride, dilation, between = (_pair(rng.integers(1, most, 2)) for most in (4, 4, 3, 4))
     pads = _pads(rng.integers(0, 3, 4))
     if rng.random() < 0.3:  # crop
         pads = _pads(-rng.integers(0, 1 + np.array([*shape[1:], *shape[1:]]) // 3))
-    kinds = (Conv(kernel, stride, pads, dilation), Depthwise(kernel, stride, pads, dilation), Pass(stride, pads))
+    if rng.random() < 0.3:  # a transposed convolution, or an upsampling
+        kernel = _pair(np.maximum(kernel, between))
+        stride, dilation = (1, 1), (1, 1)
+    else:
+        between = (1, 1)
+    kinds = (
+        Conv(kernel, stride, pads, dilation, input_dilation=between),
+        Depthwise(kernel, stride, pads, dilation, between),
+        Pass(stride, pads, between),
+    )
     op: Layer = kinds[rng.integers(len(kinds))]
+    lengths = [(size - 1) * step + 1 for size, step in zip(shape[1:], between, strict=True)]
     spans = [(size - 1) * step + 1 for size, step in zip(op.kernel, op.dilation, strict=True)]
-    missing = [max(span - shape[axis + 1] - pads[axis] - pads[axis + 2], 0) for axis, span in enumerate(spans)]
-    return replace(op, pads=(pads[0], pads[1], pads[2] + missing[0], pads[3] + missing[1]))
+    missing = [max(spans[axis] - lengths[axis] - pads[axis] - pads[axis + 2], 0) for axis in (0, 1)]
+    pads = (pads[0], pads[1], pads[2] + missing[0], pads[3] + missing[1])
+    modes: list[PadMode] = ["zero", "edge"]
+    if between == (1, 1) and max(pads[0], pads[2]) < shape[1] and max(pads[1], pads[3]) < shape[2]:
+        modes.append("reflect")
+    return replace(op, pads=pads, pad_mode=modes[rng.integers(len(modes))])
 
 
 def _draw_weight(
@@ -115,7 +148,19 @@ def _draw_weight(
 def _draw_activation(rng: np.random.Generator, scale: float) -> Activation | None:
     low, high = (float(bound) for bound in np.sort(rng.uniform(-0.25, 0.25, 2)) * scale)
     choices = (None, Clip(), Clip(-np.inf, high), Clip(low, high), Clip(0.0, abs(high)), PRelu())
-    return choices[rng.integers(len(choices))]
+    pick = rng.integers(len(choices) + 2)
+    return choices[pick] if pick < len(choices) else _draw_table(rng, scale, (low, high))
+
+
+def _draw_table(rng: np.random.Generator, scale: float, domain: tuple[float, float]) -> Table:
+    """A function that varies over a domain which need not hold zero, and may be a single point."""
+    name = ("sigmoid", "tanh", "exp", "reciprocal", "softplus", "clip", "log")[rng.integers(7)]
+    step = ("clip", -1.0, 1.0) if name == "clip" else (name,)
+    kinds = (domain, (-scale, scale), (-scale / 64, scale / 64), (domain[0], domain[0]), (scale / 1024, domain[1]))
+    low, high = kinds[rng.integers(len(kinds))]
+    zoom = 4.0 / max(abs(low), abs(high))
+    steps = (("affine", zoom, float(rng.normal())), step) if name != "log" else (("affine", zoom, 4.5), step)
+    return Table(steps, gated=bool(rng.integers(2)), domain=(min(low, high), max(low, high)))
 
 
 def _draw_window(rng: np.random.Generator, size: Pair) -> Window | None:

@@ -7,12 +7,12 @@ import pytest
 
 from bfpc.emulator.session import Emulator, real_values
 from bfpc.ir.graph import Graph, Node, Port, Value
-from bfpc.ir.operators import Pass
+from bfpc.ir.operators import Channels, Concat, Pass
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.passes.prove_accumulators import prove_accumulators
 from tests.emulator import integer_reference
-from tests.emulator.random_layers import AXES, Example, random_layer
+from tests.emulator.random_layers import AXES, Example, random_layer, random_maps
 
 COARSE = BfpFormat(4, 4, 0, exponent=0)
 
@@ -46,3 +46,22 @@ def test_no_integer_has_fewer_than_0_bits() -> None:
     ports = (Port("x", "x", AXES), Port("y", "y", AXES))
     graph = prove_accumulators(Graph("coarse", values, (node,), {}, ports[:1], ports[1:]))
     assert_same_bits(Example(graph, {"x": maps}))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 16), (16, 32), (8, 37), (32, 37), (0, 37)])
+def test_views_of_channels_are_read_and_joined(start: int, stop: int) -> None:
+    """A view's last block may be the source's, which zeros fill up; a format of other blocks pads it otherwise."""
+    fine, coarse = BfpFormat(5, 8, 3), BfpFormat(6, 16, 3, exponent=-1)
+    shape, joined = (stop - start, 3, 2), (16 + stop - start, 3, 2)
+    x = Value("x", (37, 3, 2), fine)
+    nodes = (
+        Node(Channels(start, stop), {"x": "x"}, Value("view", shape, fine)),
+        Node(Channels(16, 32), {"x": "x"}, Value("middle", (16, 3, 2), fine)),
+        Node(Pass(), {"x": "view", "residual": "view"}, Value("last", shape, fine)),
+        Node(Pass(), {"x": "middle"}, Value("first", (16, 3, 2), fine)),
+        Node(Concat(), {"x0": "first", "x1": "last"}, Value("joined", joined, fine)),
+        Node(Pass(), {"x": "joined", "residual": "joined"}, Value("y", joined, coarse)),
+    )
+    ports = (Port("x", "x", AXES), Port("y", "y", AXES))
+    graph = prove_accumulators(Graph("views", (x,), nodes, {}, ports[:1], ports[1:])).check()
+    assert_same_bits(Example(graph, {"x": random_maps(np.random.default_rng(start), x)}))
