@@ -6,9 +6,10 @@ that pass through a pipeline of processes, joined by FIFOs; each begins with the
 - load: one vector of features per position, plus a cycle per row; the features of the next tile go into the other half
   of the feature buffer;
 - weights: one record (a processing element's weights for one step) per cycle, and one parameter of a channel;
-- array: a step, that is a vector at a filter tap, takes one cycle per position, no less than `MIN_STEP_CYCLES`, and
-  waits for the weights of the step, which arrive only few steps ahead;
-- residual: one channel group per position, plus a cycle per row;
+- array: a step, that is a vector at a filter tap, takes one cycle per position that meets the tap, no less than
+  `MIN_STEP_CYCLES`, and waits for the weights of the step, which arrive only few steps ahead; where the map is dilated,
+  the accumulators leave in a last sweep over all positions;
+- residual: one channel group per position, plus a cycle per row, or a single position;
 - tail: one position per cycle; a pooling layer's positions are collected first, then its windows' positions follow;
 - store: one channel group per position, plus a cycle per row; as many cycles per row as whole beats, and one for every
   word of the beats that a row shares with its neighbours.
@@ -16,7 +17,7 @@ that pass through a pipeline of processes, joined by FIFOs; each begins with the
 Records longer than a memory port's beat take longer, and all traffic together is no faster than memory. The slowest of
 these sets the pace of a spatial tile, and takes `PIPELINE_DEPTH` cycles to begin with the next one. A layer begins with
 its program record and the load of its first tile, and ends with the last tile's way through the tail to memory, as the
-next layer reads what it stores.
+next layer reads what it stores. A layer's table is read before its first tile.
 
 Depthwise layers use one lane of each processing element, 1 / c_vec of the array, whatever the tile.
 """
@@ -33,6 +34,7 @@ from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Axis, Span
 from bfpc.backend.program import LAYER_WORDS
+from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.ir.operators import Pair
 
@@ -65,7 +67,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class LayerWork:
-    """A layer as the cost model sees it. `window` is the pooling window's positions, None without pooling."""
+    """A layer as the cost model sees it.
+
+    window: the pooling window's positions, None without pooling. table: whether its activation is a table.
+    """
 
     name: str
     vertical: Axis
@@ -75,6 +80,7 @@ class LayerWork:
     residual: FeatureLayout | None
     parameters: ParameterLayout
     window: int | None
+    table: bool
     kernel: Pair
     architecture: Architecture
 
@@ -91,10 +97,21 @@ class LayerWork:
 
     @property
     def macs(self) -> int:
-        """Multiplications of one image: as the graph's shapes have it, positions of zero padding included."""
+        """Multiplications of one image, positions of zero padding included.
+
+        Output channels times input channels of the weights, times the positions that each tap meets: all of them, or
+        where the map is dilated those at which it sees none of the zeros in between.
+        """
         shape = self.parameters.weight_shape
-        positions = self.vertical.array_size * self.horizontal.array_size
-        return 0 if shape is None else math.prod(shape) * positions
+        if shape is None:
+            return 0
+        rows, columns = (axis.met(range(axis.array_size)) for axis in (self.vertical, self.horizontal))
+        return shape[0] * shape[1] * _total(rows) * _total(columns)
+
+    @property
+    def dilated(self) -> bool:
+        """Whether zeros stand between the positions of the map."""
+        return (self.vertical.input_dilation, self.horizontal.input_dilation) != (1, 1)
 
     @cached_property
     def channel_tiles(self) -> tuple[range, ...]:
@@ -124,10 +141,11 @@ def layer_cost(work: LayerWork, tile: Tile) -> Cost:
     bounds: Counter[str] = Counter()
     for bound, cycles in paces:
         bounds[bound] += cycles
+    table_bytes = WORD_BYTES * TABLE_WORDS if work.table else 0
     return Cost(
         cycles=_start(work, costs[0]) + bounds.total() + costs[-1].finish,
         bound=bounds.most_common(1)[0][0],
-        dram_bytes=sum(cost.load_bytes + cost.other_bytes for cost in costs),
+        dram_bytes=table_bytes + sum(cost.load_bytes + cost.other_bytes for cost in costs),
         feature_vectors=_largest(span.region for span in rows)
         * _largest(span.region for span in columns)
         * work.vectors,
@@ -141,7 +159,8 @@ def tile_costs(work: LayerWork, tile: Tile) -> list[TileCost]:
     costs = []
     for row in work.vertical.spans(tile.height):
         for column in work.horizontal.spans(tile.width):
-            key = (len(row.output), len(row.array), len(row.region), len(row.inside), column.output.start)
+            phase = row.array.start % work.vertical.input_dilation
+            key = (len(row.output), len(row.array), len(row.region), len(row.inside), phase, column.output.start)
             if key not in known:
                 known[key] = _tile_cost(work, row, column)
             costs.append(known[key])
@@ -153,8 +172,10 @@ def _largest(ranges: Iterable[range]) -> int:
 
 
 def _start(work: LayerWork, first: TileCost) -> int:
-    """Until the array's first position: the program record, then the first features, and beside them weights."""
-    return MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH + max(first.load, MEMORY_LATENCY + work.architecture.k_vec)
+    """Until the array's first position: the program record, a table, then the first features, beside them weights."""
+    program = MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH
+    table = MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH if work.table else 0
+    return program + table + max(first.load, MEMORY_LATENCY + work.architecture.k_vec)
 
 
 def _paces(work: LayerWork, costs: list[TileCost]) -> list[tuple[str, int]]:
@@ -171,7 +192,8 @@ def _paces(work: LayerWork, costs: list[TileCost]) -> list[tuple[str, int]]:
 def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     load_bytes = WORD_BYTES * _region_words(work.input, row.inside, column.inside)
     output_bytes = WORD_BYTES * _region_words(work.output, row.output, column.output)
-    residual_bytes = WORD_BYTES * _region_words(work.residual, row.array, column.array) if work.residual else 0
+    residual = _residual_region(work, row, column)
+    residual_bytes = WORD_BYTES * _region_words(*residual) if residual else 0
     weight_bytes = WORD_BYTES * work.parameters.words
     tiles, positions = len(work.channel_tiles), len(row.array) * len(column.array)
     windows = len(row.output) * len(column.output) * work.window + 2 * PIPELINE_DEPTH if work.window else 0
@@ -179,9 +201,9 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     return TileCost(
         load=_load_cycles(work, row, column, load_bytes),
         processes={
-            "array": _array_cycles(work, positions),
+            "array": _array_cycles(work, row, column),
             "weights": _weight_cycles(work),
-            "residual": tiles * _record_cycles(work.residual, row.array, column.array) if work.residual else 0,
+            "residual": tiles * _record_cycles(*residual) if residual else 0,
             "tail": tiles * (positions + windows),
             "store": tiles * store,
         },
@@ -189,6 +211,14 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
         load_bytes=load_bytes,
         other_bytes=output_bytes + residual_bytes + weight_bytes,
     )
+
+
+def _residual_region(work: LayerWork, row: Span, column: Span) -> tuple[FeatureLayout, range, range] | None:
+    """The residual's layout, and the rows and columns of it that a tile needs."""
+    if work.residual is None:
+        return None
+    broadcast = work.residual.shape[1:] == (1, 1)
+    return (work.residual, range(1), range(1)) if broadcast else (work.residual, row.array, column.array)
 
 
 def _region_words(layout: FeatureLayout, rows: range, columns: range) -> int:
@@ -238,12 +268,22 @@ def _step_records(work: LayerWork, channels: int) -> int:
     return _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
 
 
-def _array_cycles(work: LayerWork, positions: int) -> int:
+def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
+    rows, columns = work.vertical.met(row.array), work.horizontal.met(column.array)
+    drain = max(len(row.array) * len(column.array), MIN_STEP_CYCLES) if work.dilated else 0
+    vectors = work.steps // math.prod(work.kernel)
     cycles = 0
     for tile in work.channel_tiles:
         delivery = work.cycles_of(len(tile) * work.parameters.weight_bits / 8 / work.steps)
-        cycles += work.steps * max(positions, MIN_STEP_CYCLES, _step_records(work, len(tile)), delivery)
+        least = max(MIN_STEP_CYCLES, _step_records(work, len(tile)), delivery)
+        taps = sum(rows[r] * columns[c] * max(r * c, least) for r in rows for c in columns)
+        cycles += vectors * taps + drain
     return cycles
+
+
+def _total(met: Counter[int]) -> int:
+    """Positions that all taps of an axis meet together."""
+    return sum(positions * taps for positions, taps in met.items())
 
 
 def _weight_cycles(work: LayerWork) -> int:

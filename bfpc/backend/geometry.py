@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from bfpc.ir.operators import Layer, Pair
+from bfpc.ir.operators import Layer, PadMode, Pair
 
 
 @dataclass(frozen=True)
 class Span:
-    """Positions of a tile: outputs; the array's, before pooling; the inputs, halo included; and those in the map."""
+    """Positions of a tile: outputs; the array's, before pooling; the inputs that it holds; and those in the map.
+
+    The inputs include the halo. Beyond the map they are zeros to be held, unless the layer finds edges or reflections
+    there: these are in the map.
+    """
 
     output: range
     array: range
@@ -31,6 +36,8 @@ class Axis:
     pool_kernel: int
     pool_stride: int
     pool_pad: int
+    input_dilation: int = 1
+    pad_mode: PadMode = "zero"
 
     def spans(self, tile: int) -> list[Span]:
         """The tiles of `tile` outputs, first to last; the last may be smaller."""
@@ -41,10 +48,35 @@ class Axis:
         first = max(0, output.start * self.pool_stride - self.pool_pad)
         last = min(self.array_size, (output.stop - 1) * self.pool_stride - self.pool_pad + self.pool_kernel)
         array = range(first, last)
-        reach = (self.kernel - 1) * self.dilation + 1
-        region = range(first * self.stride - self.pad, (last - 1) * self.stride - self.pad + reach)
+        region = self._region(array)
         inside = range(max(0, region.start), max(0, region.start, min(self.input_size, region.stop)))
         return Span(output, array, region, inside)
+
+    def _region(self, array: range) -> range:
+        """The inputs that the taps of array positions see, those beyond the map mapped back into it."""
+        place = array.start * self.stride - self.pad  # of the first tap, in the dilated map
+        last_place = (array.stop - 1) * self.stride - self.pad + (self.kernel - 1) * self.dilation
+        first, last = -(-place // self.input_dilation), last_place // self.input_dilation
+        if self.pad_mode == "zero":
+            return range(first, last + 1)
+        end = self.input_size - 1
+        ends = self._in_map(first), self._in_map(last)
+        return range(0 if first <= 0 <= last else min(ends), (end if first <= end <= last else max(ends)) + 1)
+
+    def _in_map(self, position: int) -> int:
+        end = self.input_size - 1
+        if self.pad_mode == "edge":
+            return min(max(position, 0), end)
+        return end - abs(end - abs(position))
+
+    def met(self, array: range) -> Counter[int]:
+        """How many of these array positions a tap meets, with the number of taps that meet so many.
+
+        Where the map is dilated a tap meets only those at which it sees no zero between the map's positions.
+        """
+        places = (array.start * self.stride - self.pad + tap * self.dilation for tap in range(self.kernel))
+        firsts = (-place % self.input_dilation for place in places)  # stride and dilation are 1 if this is not 0
+        return Counter(len(range(first, len(array), self.input_dilation)) for first in firsts)
 
 
 def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair) -> tuple[Axis, Axis]:
@@ -62,6 +94,8 @@ def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair)
             1 if pool is None else pool.kernel[axis],
             1 if pool is None else pool.stride[axis],
             0 if pool is None else pool.pads[axis],
+            op.input_dilation[axis],
+            op.pad_mode,
         )
         for axis in (0, 1)
     )

@@ -12,7 +12,7 @@ from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.weight_stream import SLOPE_BITS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
-from bfpc.numerics.layer import SLOPE_SHIFT
+from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_BITS, TABLE_ENTRIES
 
 SUFFIX = ".j2"
 
@@ -35,6 +35,8 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "exponent_bits": MAX_EXPONENT_RANGE.bit_length(),
         "slope_bits": SLOPE_BITS,
         "slope_shift": SLOPE_SHIFT,
+        "table_bits": TABLE_BITS,
+        "table_entries": TABLE_ENTRIES,
         "fields": fields,
         "offsets": {field.name: start for field, start in zip(fields, ends, strict=False)},
         "layer_words": ends[-1],

@@ -15,17 +15,18 @@ from bfpc.backend.cost_model import LayerWork
 from bfpc.backend.encoding import encode_layer, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
 from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
-from bfpc.backend.program import LayerProgram, Program
+from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.weight_image import LayerImage, WeightImage
+from bfpc.backend.weight_image import TABLE_WORDS, LayerImage, WeightImage
 from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import Table
 from bfpc.ir.shapes import array_size
 
-LOOP_ORDERS = (
-    "spatial tile > channel tile > vector > filter tap > position",
-    "spatial tile > channel tile > filter tap > position",
-    "spatial tile > channel tile > position",
-)
+LOOPS = {
+    ArrayMode.DENSE: ("vector", "filter tap"),
+    ArrayMode.DEPTHWISE: ("filter tap",),
+    ArrayMode.PASS: (),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class LayerSchedule:
     utilization: float
     dram_bytes: int
     weight_bytes: int
+    table_bytes: int
     program: LayerProgram
 
 
@@ -111,6 +113,7 @@ def layer_work(graph: Graph, node: Node, architecture: Architecture, image: Laye
         residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
         parameters=image.layout,
         window=None if op.tail.pool is None else math.prod(op.tail.pool.kernel),
+        table=isinstance(op.tail.activation, Table),
         kernel=op.kernel,
         architecture=architecture,
     )
@@ -129,7 +132,7 @@ def _schedule_layer(
         activation_format=str(work.input.format),
         weight_format=None if weight_format is None else str(weight_format),
         output_format=str(work.output.format),
-        loop_order=LOOP_ORDERS[program.array_mode],
+        loop_order=_loop_order(work, ArrayMode(program.array_mode)),
         feature_vectors=cost.feature_vectors,
         accumulator_positions=cost.accumulator_positions,
         accumulator_bits=layer_arithmetic(node).accumulator_bits,
@@ -140,8 +143,17 @@ def _schedule_layer(
         utilization=_utilization(work.macs, cost.cycles, architecture),
         dram_bytes=cost.dram_bytes,
         weight_bytes=8 * image.words,
+        table_bytes=8 * TABLE_WORDS if work.table else 0,
         program=program,
     )
+
+
+def _loop_order(work: LayerWork, mode: ArrayMode) -> str:
+    """The array's loops, the outermost first."""
+    loops = ("spatial tile", "channel tile", *LOOPS[mode])
+    if not work.dilated:
+        return " > ".join((*loops, "position"))
+    return " > ".join((*loops, *(("filter tap",) if mode is ArrayMode.PASS else ()), "position that meets the tap"))
 
 
 def _utilization(macs: int, cycles: int, architecture: Architecture) -> float:

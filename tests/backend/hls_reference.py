@@ -140,13 +140,8 @@ def tail(case: LayerCase) -> Integers:
 
 
 def _join(operation: str, t: Integers, residual: Integers) -> Integers:
-    match operation:
-        case "add":
-            return t + residual
-        case "subtract":
-            return t - residual
-        case _:
-            return t * residual
+    joined: Integers = {"add": t + residual, "subtract": t - residual, "multiply": t * residual}[operation]
+    return joined
 
 
 def _look_up(case: LayerCase, t: Integers) -> Integers:
