@@ -1,0 +1,97 @@
+"""What computes the accelerator's layers: the emulator, or the C simulation.
+
+A device is a function from a stage, and the maps known so far, to the maps that layers of that stage store. All maps
+have a batch in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import numpy as np
+
+from bfpc.backend.bit_packing import Words
+from bfpc.backend.build_folder import Build
+from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
+from bfpc.emulator.session import Emulator, real_values
+from bfpc.ir.graph import Graph
+from bfpc.ir.operators import Channels
+from bfpc.ir.stages import crossing_layers, stage_count, stage_graph
+from bfpc.numerics.format import BfpTensor
+from bfpc.simulation import build_simulation, run_simulation
+
+Maps = Mapping[str, BfpTensor]
+Device = Callable[[int, Maps], dict[str, BfpTensor]]
+
+
+def find_map(graph: Graph, name: str, maps: Maps) -> BfpTensor:
+    """A map, from the parts that lie in the feature memory where it joins several or is some channels of another."""
+    if name in maps:
+        return maps[name]
+    node = graph.producer(name)
+    assert node is not None, f"nothing stores {name}"
+    parts = [find_map(graph, part, maps) for part in node.inputs.values()]
+    if isinstance(node.op, Channels):
+        [whole], size = parts, parts[0].format.block_size
+        blocks = slice(node.op.start // size, -(-node.op.stop // size))
+        return BfpTensor(whole.format, whole.mantissas[:, node.op.start : node.op.stop], whole.offsets[:, blocks])
+    mantissas = np.concatenate([part.mantissas for part in parts], axis=1)
+    return BfpTensor(graph.format(name), mantissas, np.concatenate([part.offsets for part in parts], axis=1))
+
+
+def emulator_device(graph: Graph, layers: Collection[str] | None = None) -> Device:
+    """The emulator, which hands out the maps of `layers`; None for those that are read outside their stage."""
+    wanted = crossing_layers(graph) if layers is None else layers
+    parts = [stage_graph(graph, stage) for stage in range(stage_count(graph))]
+    outputs = [[node.name for node in part.layers if node.name in wanted] for part in parts]
+    emulators = [Emulator(part, names, stored=True) for part, names in zip(parts, outputs, strict=True)]
+
+    def emulate(stage: int, maps: Maps) -> dict[str, BfpTensor]:
+        known = {value.name: find_map(graph, value.name, maps) for value in parts[stage].values}
+        return emulators[stage].run_stored(real_values(known))
+
+    return emulate
+
+
+def simulation_device(build: Build) -> Device:
+    """The C simulation, which for each image runs all layers up to a stage.
+
+    Raises BuildError where it cannot be built.
+    """
+    executable, graph, stages = build_simulation(build.folder), build.graph, build.graph.stages
+    layers = trace_names(graph)
+
+    def simulate(stage: int, maps: Maps) -> dict[str, BfpTensor]:
+        known = [name for name in layers if stages[name] <= stage]
+        images = [
+            unpack_maps(graph, known, run_simulation(build.folder, executable, words, len(known)), build.group)
+            for words in _input_words(build, maps)
+        ]
+        return {name: _batch([image[name] for image in images]) for name in known if stages[name] == stage}
+
+    return simulate
+
+
+def _input_words(build: Build, maps: Maps) -> Iterator[Words]:
+    """For each image the words of all input maps; those that the host makes only later are zeros."""
+    graph, names = build.graph, input_names(build.graph)
+    for image in range(len(next(iter(maps.values())).mantissas)):
+        inputs = {name: of_image(maps[name], image) if name in maps else _zeros(graph, name) for name in names}
+        yield pack_maps(names, inputs, build.group)
+
+
+def of_image(maps: BfpTensor, image: int) -> BfpTensor:
+    """One image of a batch of maps."""
+    return BfpTensor(maps.format, maps.mantissas[image], maps.offsets[image])
+
+
+def _batch(images: list[BfpTensor]) -> BfpTensor:
+    mantissas = np.stack([image.mantissas for image in images])
+    return BfpTensor(images[0].format, mantissas, np.stack([image.offsets for image in images]))
+
+
+def _zeros(graph: Graph, name: str) -> BfpTensor:
+    (channels, height, width), format = graph.value(name).shape, graph.format(name)
+    blocks = -(-channels // format.block_size)
+    mantissas, offsets = np.zeros((channels, height, width), np.int16), np.zeros((blocks, height, width), np.uint8)
+    return BfpTensor(format, mantissas, offsets)

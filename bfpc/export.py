@@ -1,0 +1,43 @@
+"""Writes a build as one ONNX model of standard operators, whose outputs are those of the accelerator to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from bfpc.backend.build_folder import read_build
+from bfpc.emulator.export import export_model
+from bfpc.errors import BuildError
+from bfpc.output_file import check_writable, write_file
+from bfpc.progress import Progress, silent, step
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the model's inputs and outputs, its opset, the number of its nodes and its size in bytes."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    opset: int
+    nodes: int
+    bytes: int
+
+
+def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
+    """Exports the build in `folder` to the ONNX file `output`. Raises BuildError where either is at fault."""
+    check_writable(output)
+    build = step(progress, "reading the build", lambda: read_build(folder))
+    names = build.manifest["outputs_of_network"]
+    model = step(progress, "exporting", lambda: export_model(build.graph, build.host, names, build.graph.name))
+    try:
+        content = model.SerializeToString(deterministic=True)
+    except ValueError as error:
+        fix = "export a network with fewer weights"
+        raise BuildError(f"the model is too large for one ONNX file: {error}", where=str(output), fix=fix) from None
+    onnx.checker.check_model(content)
+    write_file(output, content)
+    graph, opset = model.graph, next(item.version for item in model.opset_import if not item.domain)
+    inputs, outputs = (tuple(value.name for value in values) for values in (graph.input, graph.output))
+    return Exported(inputs, outputs, opset, len(graph.node), len(content))

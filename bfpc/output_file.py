@@ -1,0 +1,28 @@
+"""Files that commands write for a user: as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bfpc.errors import BuildError
+
+
+def check_writable(path: Path) -> None:
+    """Raises BuildError where no file can be written, before the work is done."""
+    if path.is_dir():
+        raise BuildError("the output is a folder", where=str(path), fix="give a file with -o")
+    if not path.absolute().parent.is_dir():
+        raise BuildError("the output's folder does not exist", where=str(path), fix="make it first")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file, replacing an earlier one. Raises BuildError where that is not possible."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        fix = "check the folder's permissions and the free space, or give another file with -o"
+        raise BuildError(f"cannot write the file: {error}", where=str(path), fix=fix) from error

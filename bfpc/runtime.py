@@ -1,0 +1,182 @@
+"""A build as something that runs: `bfpc.load("build").run({"image": pictures})`.
+
+The interface is that of onnxruntime's InferenceSession. Host segments run in onnxruntime, the accelerator's layers in
+the emulator or in the C simulation, which give the same bits.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from bfpc.backend.build_folder import Build, read_build
+from bfpc.data import load_inputs
+from bfpc.devices import emulator_device, simulation_device
+from bfpc.errors import DataError
+from bfpc.execution import Executor, Tensors
+from bfpc.output_file import check_writable, write_file
+from bfpc.progress import Progress, silent, step
+from bfpc.signature import Signature, TensorInfo, input_specs, read_signature
+
+DeviceName = Literal["emulator", "csim"]
+DEVICES: tuple[DeviceName, ...] = ("emulator", "csim")
+Array = NDArray[Any]
+
+
+def load(folder: str | Path, device: DeviceName = "emulator") -> Session:
+    """Makes a build folder ready to run. Raises BuildError where it is none, damaged, or cannot be run."""
+    if device not in DEVICES:
+        raise DataError(f"there is no device {device}", where="device", fix=f"give {' or '.join(DEVICES)}")
+    return Session(read_build(Path(folder)), device)
+
+
+class Session:
+    """A build made ready to run on a device."""
+
+    def __init__(self, build: Build, device: DeviceName) -> None:
+        self.build = build
+        self._signature = read_signature(onnx.load(build.model, load_external_data=False), build.graph)
+        self.input_specs = input_specs(self._signature, build.graph)
+        self._executor = Executor(build, simulation_device(build) if device == "csim" else emulator_device(build.graph))
+
+    def get_inputs(self) -> list[TensorInfo]:
+        """The network's inputs, in order: `name`, `shape` and `type` of each."""
+        return list(self._signature.inputs)
+
+    def get_outputs(self) -> list[TensorInfo]:
+        """The network's outputs, in order."""
+        return list(self._signature.outputs)
+
+    def run(
+        self,
+        output_names: Sequence[str] | Mapping[str, Any] | None,
+        input_feed: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> list[Array]:
+        """The outputs that are named, in that order; all for None.
+
+        input_feed: an array [images, ...] for each input, any number of images whatever the model's batch is;
+        `run(input_feed)` alone gives all outputs. Raises DataError where names, shapes or element types don't fit.
+        """
+        if input_feed is None and isinstance(output_names, Mapping):
+            output_names, input_feed = None, output_names
+        outputs = _select(self._signature, output_names)
+        feeds = check_feeds(self._signature, input_feed or {})
+        images = _count(self._signature, feeds)
+        batches = progress(list(_batches(self._signature, feeds, images)), "running")
+        names = [info.name for info in outputs]
+        runs = [
+            [tensors[name] for name in names] for tensors in (self._executor.run(batch).tensors for batch in batches)
+        ]
+        return [
+            _join(parts, info, self._signature.batch, images)
+            for parts, info in zip(zip(*runs, strict=True), outputs, strict=True)
+        ]
+
+
+def _select(signature: Signature, names: Iterable[str] | None) -> list[TensorInfo]:
+    known = {info.name: info for info in signature.outputs}
+    if names is None:
+        return list(known.values())
+    wanted = list(names)
+    if missing := [name for name in wanted if name not in known]:
+        what, fix = f"the network has no output {', '.join(missing)}", f"it has {', '.join(known)}"
+        raise DataError(what, where="output_names", fix=fix)
+    return [known[name] for name in wanted]
+
+
+def check_feeds(signature: Signature, feeds: Mapping[str, Any]) -> dict[str, Array]:
+    """The inputs as arrays, each as the network declares it."""
+    known = {info.name: info for info in signature.inputs}
+    if set(feeds) != set(known):
+        faults = [f"{name} is missing" for name in known if name not in feeds]
+        faults += [f"the network has no input {name}" for name in feeds if name not in known]
+        fix = f"the network takes {'; '.join(map(str, known.values()))}"
+        raise DataError(", ".join(faults), where="input_feed", fix=fix)
+    arrays = {name: np.asarray(array) for name, array in feeds.items()}
+    for name, array in arrays.items():
+        _check_feed(signature, known[name], array)
+    counts = {name: len(array) for name, array in arrays.items() if signature.takes_images(known[name])}
+    if len(set(counts.values())) > 1:
+        lengths = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        fix = "give each as many"
+        raise DataError(f"the inputs differ in their number of images: {lengths}", where="input_feed", fix=fix)
+    return arrays
+
+
+def _check_feed(signature: Signature, info: TensorInfo, array: Array) -> None:
+    where, fix = f"input {info.name}", f"the network takes {info}"
+    shape = info.shape
+    if signature.takes_images(info):
+        shape, fix = (None, *shape[1:]), f"{fix}, and any number of images along the first axis"
+    fits = len(shape) == array.ndim and all(
+        not isinstance(wanted, int) or wanted == size for wanted, size in zip(shape, array.shape, strict=True)
+    )
+    if not fits or (signature.takes_images(info) and not len(array)):
+        raise DataError(f"an array of shape {list(array.shape)} does not fit", where=where, fix=fix)
+    if array.dtype != info.dtype:
+        raise DataError(f"an array of {array.dtype} does not fit", where=where, fix=f"{fix}: convert it")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError("an array holds NaN or infinity", where=where, fix="leave such images out")
+
+
+def _count(signature: Signature, feeds: Tensors) -> int:
+    """How many images there are."""
+    return next((len(feeds[info.name]) for info in signature.inputs if signature.takes_images(info)), 1)
+
+
+def _batches(signature: Signature, feeds: Tensors, images: int) -> Iterator[dict[str, Array]]:
+    """The inputs in batches of the model's size; the last is filled up with the last image."""
+    for start in range(0, images, signature.batch):
+        chosen = np.minimum(np.arange(start, start + signature.batch), images - 1)
+        yield {
+            info.name: feeds[info.name][chosen if signature.takes_images(info) else ...] for info in signature.inputs
+        }
+
+
+def _join(parts: Sequence[Array], info: TensorInfo, batch: int, images: int) -> Array:
+    """An output of all batches, without what filled the last one up, in the element type that the model declares."""
+    if images == batch:
+        return parts[0].astype(info.dtype, copy=False)
+    if any(part.shape[:1] != (batch,) for part in parts) or len({part.shape for part in parts}) > 1:
+        what = f"output {info.name} has shape {list(parts[0].shape)} for {batch} image(s), without an axis of images"
+        raise DataError(what, where="input_feed", fix=f"give {batch} image(s) at a time")
+    return np.concatenate(parts)[:images].astype(info.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What was run and written: how many images, and the outputs."""
+
+    images: int
+    outputs: Mapping[str, Array]
+
+
+def run_files(folder: Path, inputs: Path, output: Path, device: DeviceName, progress: Progress = silent) -> Ran:
+    """Runs a build on a picture, a folder of them, a .npy or a .npz, and writes a .npz with one array per output."""
+    check_writable(output)
+    session = step(progress, "preparing", lambda: load(folder, device))
+    data = load_inputs(inputs, session.input_specs, session.build.config.preprocessing, sys.maxsize)
+    names = [info.name for info in session.get_outputs()]
+    outputs = dict(zip(names, session.run(names, data.arrays, progress), strict=True))
+    write_file(output, _archive(outputs))
+    return Ran(len(data), outputs)
+
+
+def _archive(arrays: Mapping[str, Array]) -> bytes:
+    """A .npz; numpy.savez takes names as keywords, which not every name can be."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array.astype(str) if array.dtype.kind == "O" else array)
+    return content.getvalue()

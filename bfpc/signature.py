@@ -1,0 +1,81 @@
+"""What a network takes and gives, as its ONNX model declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from bfpc.data import InputSpec
+from bfpc.ir.graph import Graph
+from bfpc.ir.layout import Axes
+
+ELEMENT_NAMES = {"float32": "float", "float64": "double", "object": "string"}  # where ONNX has other names than NumPy
+PICTURE_AXES: tuple[Axes, ...] = (("N", "C", "H", "W"), ("N", "H", "W", "C"))
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output. `shape` holds numbers, names and None for what is not known; `type` is as `tensor(float)`."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def type(self) -> str:
+        return f"tensor({ELEMENT_NAMES.get(self.dtype.name, self.dtype.name)})"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A network's inputs and outputs. batch: how many images the model takes at a time; 1 where it takes any number."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    batch: int
+
+    def takes_images(self, info: TensorInfo) -> bool:
+        """Whether the first axis of an input is that of the images; if not, it is the same for all."""
+        return bool(info.shape) and (not isinstance(info.shape[0], int) or info.shape[0] == self.batch)
+
+
+def read_signature(model: onnx.ModelProto, graph: Graph) -> Signature:
+    """The signature of the model that `graph` was made from."""
+    constants = {constant.name for constant in model.graph.initializer}
+    inputs = tuple(_info(value) for value in model.graph.input if value.name not in constants)
+    maps = {port.name for port in graph.inputs}
+    sizes = [info.shape[0] for info in inputs if info.shape and (info.name in maps or not maps)]
+    batch = next((size for size in sizes if isinstance(size, int)), 1)
+    return Signature(inputs, tuple(_info(value) for value in model.graph.output), batch)
+
+
+def _info(value: onnx.ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    shape = tuple(
+        dimension.dim_value if dimension.HasField("dim_value") else dimension.dim_param or None
+        for dimension in tensor.shape.dim
+    )
+    return TensorInfo(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+
+
+def input_specs(signature: Signature, graph: Graph) -> list[InputSpec]:
+    """The network's inputs as data must fit them, in the element types that the model declares."""
+    ports = {port.name: port for port in graph.inputs if port.stage == 0}
+    specs = []
+    for info in signature.inputs:
+        shape = (1, *(size if isinstance(size, int) else 1 for size in info.shape[1:]))
+        axes = ports[info.name].axes if info.name in ports else _picture_axes(shape)
+        specs.append(InputSpec(info.name, shape, axes, info.dtype))
+    return specs
+
+
+def _picture_axes(shape: tuple[int, ...]) -> Axes:
+    """The layout of an input that only the host reads, where it looks like pictures."""
+    fitting = (axes for axes in PICTURE_AXES if len(shape) == len(axes) and shape[axes.index("C")] in (1, 3))
+    return next(fitting, ())
