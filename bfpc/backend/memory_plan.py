@@ -1,49 +1,100 @@
 """Where every feature map lies in the feature memory.
 
 A map is live from the layer that writes it to the last that reads it; maps that are never live together may share
-words. Network inputs lie at the start, in order. The inputs of a Concat are written straight into their groups of the
-joined map, so that joining costs nothing. Network outputs stay to the end.
+words. Network inputs lie at the start, in order, and are there from the beginning. The inputs of a Concat are written
+straight into their groups of the joined map, so that joining costs nothing; until a part is written, its words are free
+for other maps. Channels of a map are words of it. Network outputs stay to the end.
+
+    %a = Conv(x=%x)      : 64x8x8        a: words 0..      live from its layer on
+    %b = Conv(x=%a)      : 64x8x8        b: right behind a
+    %c = Concat(%a, %b)  : 128x8x8       c: a's words and b's, moved by nobody
+    %d = Channels(%c) {start=64, stop=128}   d: b's words
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Concat
+from bfpc.ir.operators import Channels, Concat, Layer
+
+REPAIRS = 40  # times that the buffers which reach highest are placed before the others
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Addresses of all values, the size of the memory, and of the inputs at its start, in 64-bit words."""
+    """Addresses of all values, the size of the memory, and of the inputs at its start, in 64-bit words.
+
+    live_words: the largest sum of maps that are live at the same time, which no plan can go below.
+    """
 
     addresses: Mapping[str, int]
     words: int
     input_words: int
+    live_words: int
 
 
 @dataclass(frozen=True)
 class Place:
-    """A value inside a buffer: the buffer is the value itself, or the outermost joined map that holds it."""
+    """A value inside a buffer: the buffer is a value itself, or the outermost joined map that holds it."""
 
     buffer: str
     offset: int
+    words: int
+
+    def overlaps(self, other: Place) -> bool:
+        return self.offset < other.offset + other.words and other.offset < self.offset + self.words
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Words from `start` to before `stop`, needed from node `first` to node `last` of the graph."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    def moved(self, start: int) -> Piece:
+        return Piece(self.start + start, self.stop + start, self.first, self.last)
+
+    def meets(self, other: Piece) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+    def overlaps(self, other: Piece) -> bool:
+        return self.meets(other) and self.start < other.stop and other.start < self.stop
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Words that are needed from node `first` to node `last` of the graph."""
+    """Pieces that keep their places beside each other: a map, or the parts of a joined one. Offsets from its start."""
 
     name: str
-    words: int
-    first: int
-    last: int
+    pieces: tuple[Piece, ...]
 
-    def overlaps(self, other: Buffer) -> bool:
-        return self.first <= other.last and other.first <= self.last
+    @property
+    def words(self) -> int:
+        return max(piece.stop for piece in self.pieces)
+
+    @property
+    def life(self) -> tuple[int, int]:
+        return min(piece.first for piece in self.pieces), max(piece.last for piece in self.pieces)
+
+
+Starts = dict[str, int]
+# Orders in which buffers are placed, each in the lowest words that are free; the smallest plan is kept.
+ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
+    lambda buffer: (-buffer.words,),
+    lambda buffer: (-sum(piece.stop - piece.start for piece in buffer.pieces), *buffer.life),
+    lambda buffer: (buffer.life[0] - buffer.life[1], -buffer.words),
+    lambda buffer: (buffer.words * (buffer.life[0] - buffer.life[1] - 1),),
+    lambda buffer: (buffer.life[0], -buffer.words),
+    lambda buffer: (-buffer.life[1], -buffer.words),
+)
 
 
 def plan_memory(graph: Graph, group: int) -> MemoryPlan:
@@ -52,20 +103,13 @@ def plan_memory(graph: Graph, group: int) -> MemoryPlan:
     Raises CapacityError where the inputs of a Concat don't fill whole groups.
     """
     places = _places(graph, group)
-    buffers = _buffers(graph, places, group)
-    inputs = {value.name for value in graph.values}
-    starts: dict[str, int] = {}
-    input_words = 0
-    for value in graph.values:
-        starts[value.name] = input_words
-        input_words += buffers[value.name].words
-    placed = [buffers[name] for name in starts]
-    for buffer in sorted(buffers.values(), key=lambda buffer: -buffer.words):
-        if buffer.name not in inputs:
-            starts[buffer.name] = _best_gap(buffer, placed, starts)
-            placed.append(buffer)
-    words = max(starts[buffer.name] + buffer.words for buffer in placed)
-    return MemoryPlan({name: starts[p.buffer] + p.offset for name, p in places.items()}, words, input_words)
+    buffers = _buffers(graph, places)
+    sizes = [buffers[value.name].words for value in graph.values]
+    inputs = dict(zip((value.name for value in graph.values), accumulate(sizes, initial=0), strict=False))
+    live_words = _live_words(piece for buffer in buffers.values() for piece in buffer.pieces)
+    starts = _place(buffers, inputs, live_words)
+    addresses = {name: starts[place.buffer] + place.offset for name, place in places.items()}
+    return MemoryPlan(addresses, _size(buffers, starts), sum(sizes), live_words)
 
 
 def feature_layout(graph: Graph, name: str, group: int) -> FeatureLayout:
@@ -73,19 +117,42 @@ def feature_layout(graph: Graph, name: str, group: int) -> FeatureLayout:
     return FeatureLayout(graph.value(name).shape, graph.format(name), group)
 
 
+# -- Where values lie inside buffers ----------------------------------------------------------------------------------
+
+
 def _places(graph: Graph, group: int) -> dict[str, Place]:
-    """Outer joined maps are seen before the inner ones, so each value finds its outermost buffer."""
+    """Outer joined maps are seen before the inner ones, so each value finds its outermost buffer; then their views."""
+    names = (*(value.name for value in graph.values), *(node.name for node in graph.nodes))
+    words = {name: feature_layout(graph, name, group).words for name in names}
     places: dict[str, Place] = {}
     for node in reversed(graph.nodes):
-        place = places.setdefault(node.name, Place(node.name, 0))
+        if isinstance(node.op, Channels):
+            continue
+        place = places.setdefault(node.name, Place(node.name, 0, words[node.name]))
         if isinstance(node.op, Concat):
             for name, offset in _concat_offsets(graph, node, group).items():
                 assert name not in places, f"{name} is joined twice: a Pass should copy it"
-                places[name] = Place(place.buffer, place.offset + offset)
+                places[name] = Place(place.buffer, place.offset + offset, words[name])
     for value in graph.values:
         assert value.name not in places, f"the network input {value.name} is joined: a Pass should copy it"
-        places[value.name] = Place(value.name, 0)
+        places[value.name] = Place(value.name, 0, words[value.name])
+    for node in graph.nodes:
+        if isinstance(node.op, Channels):
+            assert node.name not in places, f"the view {node.name} is joined: a Pass should copy it"
+            source = places[node.inputs["x"]]
+            offset = _view_offset(graph, node, node.op, group)
+            places[node.name] = Place(source.buffer, source.offset + offset, words[node.name])
     return places
+
+
+def _view_offset(graph: Graph, node: Node, op: Channels, group: int) -> int:
+    """Words from the start of a map to those of a view of its channels."""
+    source = feature_layout(graph, node.inputs["x"], group)
+    assert graph.format(node.name) == source.format, f"{node.name} views {node.inputs['x']} but has another format"
+    ends_whole = op.stop % group == 0 or op.stop == source.shape[0]
+    assert op.start % group == 0, f"{node.name} does not begin at a group of {group} channels: a layer should select it"
+    assert ends_whole, f"{node.name} does not end with a group of {group} channels: a layer should select it"
+    return op.start // group * source.group_words(0)
 
 
 def _concat_offsets(graph: Graph, node: Node, group: int) -> dict[str, int]:
@@ -118,26 +185,99 @@ def _divisor(graph: Graph, node: Node) -> int:
     return combined & -combined
 
 
-def _buffers(graph: Graph, places: Mapping[str, Place], group: int) -> dict[str, Buffer]:
-    end = len(graph.nodes)
-    born = {value.name: -1 for value in graph.values} | {node.name: i for i, node in enumerate(graph.nodes)}
+# -- When they are needed ---------------------------------------------------------------------------------------------
+
+
+def _buffers(graph: Graph, places: Mapping[str, Place]) -> dict[str, Buffer]:
+    """The buffers by name; their pieces are what layers write, and network inputs."""
+    born = {value.name: -1 for value in graph.values}
+    born |= {node.name: index for index, node in enumerate(graph.nodes) if isinstance(node.op, Layer)}
+    written: dict[str, list[str]] = {}
+    for name in born:
+        written.setdefault(places[name].buffer, []).append(name)
     dies = dict(born)
+    for index, name in _reads(graph):
+        for part in written[places[name].buffer]:
+            if places[part].overlaps(places[name]):
+                dies[part] = max(dies[part], index)
+    return {
+        buffer: Buffer(buffer, tuple(_piece(places[name], born[name], dies[name]) for name in names))
+        for buffer, names in written.items()
+    }
+
+
+def _piece(place: Place, first: int, last: int) -> Piece:
+    return Piece(place.offset, place.offset + place.words, first, last)
+
+
+def _reads(graph: Graph) -> Iterable[tuple[int, str]]:
+    """Every node that reads a map's words, by its index, with the map; the host reads the outputs after the last."""
     for index, node in enumerate(graph.nodes):
-        dies |= {name: index for name in node.inputs.values() if name in dies}
-    dies |= dict.fromkeys(graph.output_names, end)
-    lives: dict[str, tuple[int, int]] = {}
-    for name, place in places.items():
-        first, last = lives.get(place.buffer, (end, -1))
-        lives[place.buffer] = min(first, born[name]), max(last, dies[name])
-    return {name: Buffer(name, feature_layout(graph, name, group).words, *life) for name, life in lives.items()}
+        if isinstance(node.op, Layer):
+            yield from ((index, name) for name in node.inputs.values() if graph.is_value(name))
+    yield from ((len(graph.nodes), name) for name in graph.output_names)
 
 
-def _best_gap(buffer: Buffer, placed: list[Buffer], starts: Mapping[str, int]) -> int:
-    """The start of the smallest gap between live buffers that holds the new one; else the end of them all."""
-    taken = sorted((starts[other.name], starts[other.name] + other.words) for other in placed if other.overlaps(buffer))
-    gaps, end = [], 0
-    for start, stop in taken:
-        if start - end >= buffer.words:
-            gaps.append((start - end, end))
-        end = max(end, stop)
-    return min(gaps)[1] if gaps else end
+def _live_words(pieces: Iterable[Piece]) -> int:
+    """The largest sum of words that are needed at the same time."""
+    changes: dict[int, int] = {}
+    for piece in pieces:
+        changes[piece.first] = changes.get(piece.first, 0) + piece.stop - piece.start
+        changes[piece.last + 1] = changes.get(piece.last + 1, 0) - (piece.stop - piece.start)
+    return max(accumulate(changes[index] for index in sorted(changes)))
+
+
+# -- Where buffers lie in memory --------------------------------------------------------------------------------------
+
+
+def _place(buffers: Mapping[str, Buffer], fixed: Starts, goal: int) -> Starts:
+    """The start of every buffer in the smallest plan found; looks no further than `goal` words."""
+    free = [buffer for name, buffer in buffers.items() if name not in fixed]
+    best: Starts = {}
+    for order in ORDERS:
+        sequence = sorted(free, key=order)
+        for _ in range(REPAIRS):
+            starts = _place_in_order(buffers, fixed, sequence)
+            size = _size(buffers, starts)
+            if not best or size < _size(buffers, best):
+                best = starts
+            if size <= goal:
+                return best
+            sequence = _highest_first(sequence, starts)
+    return best
+
+
+def _highest_first(sequence: list[Buffer], starts: Starts) -> list[Buffer]:
+    """The same sequence, but what reaches to the end of the memory comes before the others."""
+    ends = {buffer.name: starts[buffer.name] + buffer.words for buffer in sequence}
+    size = max(ends.values(), default=0)
+    return sorted(sequence, key=lambda buffer: ends[buffer.name] < size)
+
+
+def _place_in_order(buffers: Mapping[str, Buffer], fixed: Starts, sequence: Iterable[Buffer]) -> Starts:
+    starts = dict(fixed)
+    placed = [piece.moved(starts[name]) for name in fixed for piece in buffers[name].pieces]
+    for buffer in sequence:
+        starts[buffer.name] = _lowest_start(buffer, placed)
+        placed += (piece.moved(starts[buffer.name]) for piece in buffer.pieces)
+    return starts
+
+
+def _lowest_start(buffer: Buffer, placed: Iterable[Piece]) -> int:
+    """The lowest start at which no piece of the buffer overlaps one that is needed at the same time."""
+    barred = sorted(
+        (other.start - piece.stop, other.stop - piece.start)  # starts strictly between these overlap
+        for other in placed
+        for piece in buffer.pieces
+        if piece.meets(other)
+    )
+    start = 0
+    for low, high in barred:
+        if low >= start:
+            break
+        start = max(start, high)
+    return start
+
+
+def _size(buffers: Mapping[str, Buffer], starts: Starts) -> int:
+    return max(starts[name] + buffer.words for name, buffer in buffers.items())

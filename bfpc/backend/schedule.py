@@ -175,7 +175,10 @@ def _accumulator_proof(node: Node, work: LayerWork) -> str:
 
 
 def schedule_document(schedule: Schedule) -> dict[str, Any]:
-    """`schedule.json` as plain values."""
+    """`schedule.json` as plain values.
+
+    The feature memory's live words are those of the maps that are needed at the same time, at most: its lower bound.
+    """
     return {
         "network": schedule.network,
         "macs": schedule.macs,
@@ -185,6 +188,7 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
         "milliseconds": schedule.cycles / (schedule.architecture.clock_mhz * 1e3),
         "architecture": asdict(schedule.architecture),
         "feature_memory_words": schedule.memory.words,
+        "feature_memory_live_words": schedule.memory.live_words,
         "weights": {
             "count": schedule.weights.weights,
             "bytes": 8 * schedule.weights.words.size,

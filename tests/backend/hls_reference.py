@@ -140,14 +140,15 @@ def tail(case: LayerCase) -> Integers:
 
 
 def _join(operation: str, t: Integers, residual: Integers) -> Integers:
-    joined: Integers = {"add": t + residual, "subtract": t - residual, "multiply": t * residual}[operation]
-    return joined
+    joined: dict[str, Integers] = {"add": t + residual, "subtract": t - residual, "multiply": t * residual}
+    return joined[operation]
 
 
 def _look_up(case: LayerCase, t: Integers) -> Integers:
     assert case.table is not None
     rounded = np.array([_round_half_even(int(value), case.table_shift) for value in t.flat]).reshape(t.shape)
-    return case.table[np.clip(rounded + case.table_offset, 0, 4095)]
+    entries: Integers = case.table[np.clip(rounded + case.table_offset, 0, 4095)]
+    return entries
 
 
 def _pool(t: Integers, pool: Window, shift: int) -> Integers:

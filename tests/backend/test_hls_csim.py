@@ -11,18 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import FIELDS, Program, encode_program
 from bfpc.backend.render import render
-from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PRelu, Tail, Window, window_output_size
+from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
 from tests.backend.hls_reference import (
     Integers,
     LayerCase,
     Stored,
+    array_size,
     feature_words,
     layer_program,
     quantize,
@@ -108,6 +109,8 @@ def make_case(
     formats: tuple[BfpFormat, BfpFormat, BfpFormat],
     *,
     residual: BfpFormat | None = None,
+    broadcast: bool = False,
+    pad_value: int = 0,
     bias_bits: int = 12,
     tile: tuple[int, int] = (1, 1),
     window_top: int = 0,
@@ -115,7 +118,8 @@ def make_case(
 ) -> LayerCase:
     """A layer of random integers with `formats` of input, weights and output.
 
-    `window_top` is how many octaves the largest output value exceeds the output's window.
+    broadcast: whether the residual is one position. window_top: octaves by which the largest output value exceeds the
+    output's window.
     """
     rng = np.random.default_rng(seed)
     x, weight, output = formats
@@ -125,13 +129,27 @@ def make_case(
     slope = rng.integers(-300, 300, outputs)
     source = random_stored(rng, shape, x)
     case = LayerCase(op, source, output, weight, weights, offsets, bias, bias_bits, slope, clip=clip, tile=tile)
+    case = replace(case, pad_value=pad_value)
     if residual is not None:
-        array = replace(case, op=replace(op, tail=Tail()))
-        stored = random_stored(rng, tail(array).shape, residual)
-        case = replace(case, residual=stored, residual_shift=int(rng.integers(3)), accumulator_shift=2)
+        size = (1, 1) if broadcast else array_size(op, (shape[1], shape[2]))
+        stored = random_stored(rng, (outputs, *size), residual)
+        shifts = (0, 0) if op.tail.residual == "multiply" else (2, int(rng.integers(3)))
+        case = replace(case, residual=stored, accumulator_shift=shifts[0], residual_shift=shifts[1])
+    if isinstance(op.tail.activation, Table):
+        case = with_table(rng, case)
     length = int(np.abs(tail(case)).max()).bit_length()
     shift = length - output.magnitude_bits - output.exponent_range - window_top
     return replace(case, output_exponent_shift=shift)
+
+
+def with_table(rng: np.random.Generator, case: LayerCase) -> LayerCase:
+    """The case with a table of random entries, whose ends some of what it is applied to lies beyond."""
+    values = tail(replace(case, op=replace(case.op, tail=replace(case.op.tail, activation=None, pool=None))))
+    low, high = int(values.min()), int(values.max())
+    shift = max((high - low).bit_length() - 12, 0)
+    offset = 2048 - ((low + high) // 2 >> shift) + int(rng.integers(-400, 400))
+    entries = rng.integers(-(1 << 15), 1 << 15, 4096)
+    return replace(case, table=entries, table_shift=shift, table_offset=offset)
 
 
 def _random_weights(
@@ -147,6 +165,7 @@ def _random_weights(
 
 NETWORK_FORMATS = (BfpFormat(5, 16, 7, signed=False), BfpFormat(4, 16, 3), BfpFormat(5, 16, 7))
 RELU = Tail(Clip())
+TABLE = Table((("tanh",),))
 POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
 
 
@@ -160,6 +179,14 @@ POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
         pytest.param(Conv((1, 1)), (1000, 1, 1), 100, (1, 1), id="fully-connected"),
         pytest.param(Depthwise((5, 5), pads=(2, 2, 2, 2), tail=RELU), (70, 8, 8), 70, (4, 8), id="depthwise"),
         pytest.param(Pass((2, 2)), (40, 5, 5), 40, (3, 3), id="pass"),
+        pytest.param(Pass((1, 1), (2, 3, 1, 0), pad_mode="reflect"), (40, 5, 5), 40, (1, 8), id="reflected"),
+        pytest.param(Conv((3, 3), (2, 1), (1, 2, 0, 1), pad_mode="edge"), (70, 7, 6), 40, (1, 7), id="edge"),
+        pytest.param(Conv((4, 4), pads=(2, 2, 2, 2), input_dilation=(2, 2)), (70, 5, 6), 40, (3, 12), id="transposed"),
+        pytest.param(Conv((2, 3), pads=(1, 2, 1, 2), input_dilation=(2, 3)), (20, 4, 5), 70, (1, 15), id="phases"),
+        pytest.param(Pass(pads=(1, 2, 1, 2), input_dilation=(2, 3)), (70, 4, 4), 70, (3, 12), id="nearest"),
+        pytest.param(Depthwise((4, 4), pads=(2, 2, 2, 2), input_dilation=(2, 2), pad_mode="edge"), (40, 4, 5), 40,
+                     (3, 10), id="linear"),
+        pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), tail=Tail(TABLE)), (40, 6, 6), 70, (2, 6), id="table"),
     ],
 )  # fmt: skip
 def test_every_kind_of_layer_agrees_in_every_bit(
@@ -248,15 +275,33 @@ def windows(draw: st.DrawFn, height: int, width: int) -> tuple[tuple[int, int], 
 
 @st.composite
 def tails(draw: st.DrawFn, height: int, width: int) -> Tail:
-    activation = draw(st.sampled_from([None, Clip(), PRelu()]))
+    activation = draw(st.sampled_from([None, Clip(), PRelu(), TABLE]))
     kind = draw(st.sampled_from(["none", "max", "average"]))
+    residual = draw(st.sampled_from(["add", "subtract", "multiply"]))
     if kind == "none":
-        return Tail(activation)
-    return Tail(activation, Window(kind, *draw(windows(height, width)), draw(st.booleans())))  # type: ignore[arg-type]
+        return Tail(activation, residual=residual)  # type: ignore[arg-type]
+    pool = Window(kind, *draw(windows(height, width)), draw(st.booleans()))  # type: ignore[arg-type]
+    return Tail(activation, pool, residual)  # type: ignore[arg-type]
 
 
-def _array_size(op: Conv | Depthwise | Pass, shape: tuple[int, int, int]) -> tuple[int, int]:
-    return window_output_size(shape[1:], op.kernel, op.stride, op.pads, op.dilation)
+@st.composite
+def dilated_inputs(draw: st.DrawFn, kind: type[Conv] | type[Depthwise] | type[Pass]) -> Conv | Depthwise | Pass:
+    """A layer that reads a dilated map: its filter is as large as the dilation, or larger."""
+    dilation = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    if kind is Pass:
+        bottom, right = (draw(st.integers(0, size + 1)) for size in dilation)
+        return Pass(input_dilation=dilation, pads=(dilation[0] - 1, dilation[1] - 1, bottom, right))
+    kernel = tuple(size + draw(st.integers(0, 3)) for size in dilation)
+    sides = tuple(draw(st.integers(-1, size)) for size in (*kernel, *kernel))
+    return kind(kernel, pads=sides, input_dilation=dilation)  # type: ignore[arg-type]
+
+
+@st.composite
+def maps_beyond(draw: st.DrawFn, op: Conv | Depthwise | Pass, size: tuple[int, int]) -> Conv | Depthwise | Pass:
+    """The same layer with another pad mode where that is allowed."""
+    inside = all(pad < extent for pad, extent in zip(op.pads, size * 2, strict=True))
+    reflects = ["reflect"] if op.input_dilation == (1, 1) and inside else []
+    return replace(op, pad_mode=draw(st.sampled_from(["zero", "edge", *reflects])))
 
 
 @st.composite
@@ -264,22 +309,32 @@ def layers(draw: st.DrawFn) -> LayerCase:
     shape = draw(st.integers(1, 37)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
     kernel, stride, pads = draw(windows(*shape[1:]))
     kind = draw(st.sampled_from([Conv, Depthwise, Pass]))
-    if kind is Pass:
+    if draw(st.booleans()):
+        op: Conv | Depthwise | Pass = draw(dilated_inputs(kind))
+    elif kind is Pass:
         crop = draw(st.booleans()) and min(shape[1:]) > 2
-        op: Conv | Depthwise | Pass = Pass(stride, (-1, 0, 1, -1) if crop else pads)
+        op = Pass(stride, (-1, 0, 1, -1) if crop else pads)
     else:
         fits = 2 * (kernel[0] - 1) < shape[1] and 2 * (kernel[1] - 1) < shape[2]
         op = kind(kernel, stride, pads, (2, 2) if fits and draw(st.booleans()) else (1, 1))
-    array = _array_size(op, shape)
+    op = draw(maps_beyond(op, shape[1:]))
+    array = array_size(op, shape[1:])
+    assume(min(array) >= 1)
     op = replace(op, tail=draw(tails(*array)))
     output = array if op.tail.pool is None else op.tail.pool.output_size(array)
     outputs = draw(st.integers(1, 25)) if kind is Conv else shape[0]
+    padded_pass = kind is Pass and op.pad_mode == "zero"
+    residual = draw(st.none() | formats())
+    if residual is not None and op.tail.residual == "multiply":  # the tail's numbers stay narrow
+        residual = replace(residual, mantissa_bits=3, exponent_range=1)
     return make_case(
         op,
         shape,
         outputs,
         (draw(formats()), draw(formats(signed=True)), draw(formats())),
-        residual=draw(st.none() | formats()),
+        residual=residual,
+        broadcast=draw(st.booleans()),
+        pad_value=draw(st.integers(-5000, 5000)) if padded_pass else 0,
         bias_bits=0 if kind is Pass else draw(st.sampled_from([0, 8, 24])),
         tile=(draw(st.integers(1, output[0])), output[1]),
         window_top=draw(st.integers(-6, 3)),
