@@ -6,7 +6,18 @@ import argparse
 from collections.abc import Mapping
 from types import ModuleType
 
-from benchmarks import accuracy, bits_per_weight, compile_time, csim, emulator, quantizer, schedule
+from benchmarks import (
+    accuracy,
+    bits_per_weight,
+    compile_time,
+    csim,
+    emulator,
+    exactness,
+    feature_memory,
+    partition,
+    quantizer,
+    schedule,
+)
 from benchmarks.builds import SHARED, available
 from benchmarks.figures import print_figures, print_machine
 
@@ -16,8 +27,11 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "compile_time": compile_time,
     "csim": csim,
     "schedule": schedule,
+    "feature_memory": feature_memory,
+    "partition": partition,
     "bits_per_weight": bits_per_weight,
     "accuracy": accuracy,
+    "exactness": exactness,
 }
 
 

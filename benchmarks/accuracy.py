@@ -1,4 +1,4 @@
-"""Trained networks without retraining: agreement with float32 on pictures that did not calibrate."""
+"""Trained classifiers without retraining: agreement with float32 on pictures that did not calibrate."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.builds import (
     SHARED,
     Trained,
     available,
+    build,
     compared_pictures,
-    trained_build,
 )
 from benchmarks.figures import Figure
 from bfpc.backend.build_folder import read_build
@@ -40,13 +40,15 @@ Scores = NDArray[np.float32]  # [images, classes]
 
 
 def measure() -> Iterator[Figure]:
-    for name, trained in available().items():
+    classifiers = {name: trained for name, trained in available().items() if trained.classifies}
+    for name, trained in classifiers.items():
         labels = _labels(trained)
         for preset in PRESETS:
-            expected, found = _scores(trained_build(name, preset), compared_pictures(trained, CIFAR10_PICTURES))
+            expected, found = _scores(build(name, preset), compared_pictures(name, CIFAR10_PICTURES))
             compared = compare(expected, found).comparison(name)
             agreement, bar = 100 * (compared.top1_agreement or 0), AGREEMENT_BARS.get((name, preset))
             yield Figure(f"{name} {preset}, top-1", agreement, "% agree", bar, more_is_better=True)
+            assert compared.sqnr_db is not None
             yield Figure(f"{name} {preset}, class scores", compared.sqnr_db, "dB SQNR")
             if labels is not None:
                 right, of_float = (100 * float(np.mean(s.argmax(axis=1) == labels)) for s in (found, expected))
@@ -64,14 +66,14 @@ def _labels(trained: Trained) -> NDArray[Any] | None:
 
 def _scores(folder: Path, pictures: Path) -> tuple[Scores, Scores]:
     """The class scores of the original network and of the build, before a softmax that the host computes."""
-    build = read_build(folder)
-    data = load_inputs(pictures, input_specs(build.graph), build.config.preprocessing, CIFAR10_PICTURES)
+    read = read_build(folder)
+    data = load_inputs(pictures, input_specs(read.graph), read.config.preprocessing, CIFAR10_PICTURES)
     ((name, images),) = data.arrays.items()
-    output = build.graph.outputs[0].name
-    original, emulator = _original(build.model, output), Emulator(build.graph, [build.graph.outputs[0].value])
+    output = read.graph.outputs[0].name
+    original, emulator = _original(read.model, output), Emulator(read.graph, [read.graph.outputs[0].value])
     expected = np.concatenate([original.run([output], {name: image[np.newaxis]})[0] for image in images])
     starts = range(0, len(images), BATCH)
-    found = np.concatenate([_emulated(build.graph, emulator, name, images[start : start + BATCH]) for start in starts])
+    found = np.concatenate([_emulated(read.graph, emulator, name, images[start : start + BATCH]) for start in starts])
     return expected, found.reshape(expected.shape)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.builds import available, full_size_build, trained_build
+from benchmarks.builds import all_networks, build
 from benchmarks.figures import Figure
 
 TITLE = "Bits per weight: stored, beside mantissa bits + exponent bits / block size, plus biases"
@@ -15,16 +15,15 @@ MOST_ABOVE = 5.0  # %
 
 def measure() -> Iterator[Figure]:
     for preset in ("int54", "int8"):
-        yield from _sizes(f"resnet50 {preset}", full_size_build("resnet50", preset))
-        for name in available():
-            yield from _sizes(f"{name} {preset}", trained_build(name, preset))
+        for name in all_networks():
+            yield _size(f"{name} {preset}", build(name, preset))
 
 
-def _sizes(what: str, build: Path) -> Iterator[Figure]:
-    schedule = json.loads((build / "schedule.json").read_text())
+def _size(what: str, folder: Path) -> Figure:
+    schedule = json.loads((folder / "schedule.json").read_text())
     weights, programs = schedule["weights"], [layer["program"] for layer in schedule["layers"]]
     biases = sum(program["output_channels"] * program["bias_bits"] for program in programs)
     ideal = weights["ideal_bits_per_weight"] + biases / weights["count"]
     stored = weights["bits_per_weight"]
     size = f"{what}, {weights['bytes'] / 1e6:.2f} MB, {stored:.3f} bits"
-    yield Figure(size, 100 * (stored / ideal - 1), "% above ideal", MOST_ABOVE)
+    return Figure(size, 100 * (stored / ideal - 1), "% above ideal", MOST_ABOVE)

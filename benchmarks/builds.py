@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from PIL import Image
 
 from benchmarks.networks import NETWORKS
 from benchmarks.networks.pictures import synthetic_pictures
-from bfpc.config import Preprocessing, load_config
+from bfpc.config import Config, Preprocessing, load_config
 from bfpc.data import preprocess
 from bfpc.pipeline import compile_model
 
@@ -27,11 +28,15 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network of the zoo, its preprocessing, and the pictures that it is for: `photos` or `cifar10`."""
+    """A trained network of the zoo, its preprocessing, and the pictures that it is for.
+
+    classifies: whether its first output holds class scores, before a softmax that the host computes.
+    """
 
     file: str
     preprocessing: Preprocessing
-    pictures: str = "photos"
+    pictures: Literal["photos", "cifar10"] = "photos"
+    classifies: bool = True
 
 
 TRAINED = {
@@ -45,12 +50,22 @@ TRAINED = {
     "opennsfw": Trained(
         "opennsfw_resnet50thin.onnx", Preprocessing(resize=256, channels="BGR", divide=1, mean=(104, 117, 123))
     ),
+    "oid_ssd_mobilenetv2": Trained(
+        "oid_ssd_mobilenetv2.onnx", Preprocessing(resize=300, divide=127.5, mean=(1,)), classifies=False
+    ),
+    "selfie_segmentation": Trained("selfie_segmentation.onnx", Preprocessing(resize=256), classifies=False),
+    "waifu2x_cunet": Trained("waifu2x_cunet_noise3.onnx", Preprocessing(), classifies=False),
 }
 
 
 def available() -> dict[str, Trained]:
     """The trained networks that lie in the folder shared/zoo beside the repository, by name."""
     return {name: trained for name, trained in TRAINED.items() if (SHARED / "zoo" / trained.file).is_file()}
+
+
+def all_networks() -> tuple[str, ...]:
+    """The full-size networks with drawn weights, and the trained ones that are here."""
+    return (*NETWORKS, *available())
 
 
 @cache
@@ -62,50 +77,54 @@ def scratch() -> Path:
 
 
 @cache
-def full_size_model(name: str) -> Path:
-    """A full-size network with drawn weights: `resnet50`, `ssd300` or `unet`."""
+def model(name: str) -> Path:
+    """The ONNX file of a full-size or trained network."""
+    if name in TRAINED:
+        return SHARED / "zoo" / TRAINED[name].file
     path = scratch() / f"{name}.onnx"
     onnx.save(NETWORKS[name](), path)
     return path
 
 
 @cache
-def full_size_pictures(name: str) -> Path:
-    """Synthetic pictures to calibrate it with."""
-    path = scratch() / f"{name}-pictures.npy"
-    (image,) = onnx.load(full_size_model(name)).graph.input
-    _, channels, size, _ = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
-    np.save(path, synthetic_pictures(np.random.default_rng(1), CALIBRATION_IMAGES, size, channels))
-    return path
-
-
-@cache
-def full_size_build(name: str, preset: str) -> Path:
-    """The build folder of a full-size network."""
+def build(name: str, preset: str) -> Path:
+    """The build folder of a network, calibrated on pictures that `compared_pictures` leaves out."""
     folder = scratch() / f"{name}-{preset}"
-    compile_model(full_size_model(name), load_config(preset), folder, full_size_pictures(name))
+    compile_network(name, load_config(preset), folder)
     return folder
+
+
+def compile_network(name: str, config: Config, folder: Path) -> None:
+    """Compiles a network with its own preprocessing and calibration pictures into `folder`."""
+    if name in TRAINED:
+        config = config.model_copy(update={"preprocessing": TRAINED[name].preprocessing})
+    compile_model(model(name), config, folder, calibration_pictures(name))
+
+
+def calibration_pictures(name: str) -> Path:
+    """Synthetic pictures; for trained networks CIFAR-10 pictures of the training set, or the first photographs."""
+    if name not in TRAINED:
+        return _synthetic(name, CALIBRATION_IMAGES, seed=1)
+    cifar10 = TRAINED[name].pictures == "cifar10"
+    return _cifar10("train", CALIBRATION_IMAGES, TRAINED[name].preprocessing) if cifar10 else _photos()[0]
+
+
+def compared_pictures(name: str, count: int) -> Path:
+    """Synthetic pictures; CIFAR-10 pictures of the test set, or the photographs that do not calibrate."""
+    if name not in TRAINED:
+        return _synthetic(name, count, seed=2)
+    cifar10 = TRAINED[name].pictures == "cifar10"
+    return _cifar10("test", count, TRAINED[name].preprocessing) if cifar10 else _photos()[1]
 
 
 @cache
-def trained_build(name: str, preset: str) -> Path:
-    """The build folder of a trained network, calibrated on pictures that `compared_pictures` leaves out."""
-    trained, folder = TRAINED[name], scratch() / f"{name}-{preset}"
-    config = load_config(preset).model_copy(update={"preprocessing": trained.preprocessing})
-    compile_model(SHARED / "zoo" / trained.file, config, folder, calibration_pictures(trained))
-    return folder
-
-
-def calibration_pictures(trained: Trained) -> Path:
-    """CIFAR-10 pictures of the training set, or the first photographs."""
-    if trained.pictures == "cifar10":
-        return _cifar10("train", CALIBRATION_IMAGES, trained.preprocessing)
-    return _photos()[0]
-
-
-def compared_pictures(trained: Trained, count: int) -> Path:
-    """CIFAR-10 pictures of the test set, or the photographs that do not calibrate."""
-    return _cifar10("test", count, trained.preprocessing) if trained.pictures == "cifar10" else _photos()[1]
+def _synthetic(name: str, count: int, seed: int) -> Path:
+    """Pictures of the size that a full-size network takes, as an array."""
+    path = scratch() / f"{name}-pictures-{seed}.npy"
+    (image,) = onnx.load(model(name)).graph.input
+    _, channels, size, _ = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
+    np.save(path, synthetic_pictures(np.random.default_rng(seed), count, size, channels))
+    return path
 
 
 @cache

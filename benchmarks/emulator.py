@@ -1,4 +1,4 @@
-"""The bit-exact emulator beside onnxruntime in float32: a full-size ResNet-50, one image, the same cores."""
+"""The bit-exact emulator beside onnxruntime in float32: full-size networks, one image, the same cores."""
 
 from __future__ import annotations
 
@@ -10,43 +10,50 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.builds import full_size_build, full_size_model, full_size_pictures
+from benchmarks.builds import build, calibration_pictures, model
 from benchmarks.figures import Figure
+from benchmarks.networks import NETWORKS
 from benchmarks.timing import interleaved
 from bfpc.backend.build_folder import read_build
 from bfpc.emulator.session import Emulator, real_values, stored_inputs
 
-TITLE = "Emulator: full-size ResNet-50, one image, its quantization included"
+TITLE = "Emulator: full-size networks, one image, its quantization included"
 BARS = {"int54": (2.0, 1.2), "int8": (3.5, 2.0)}  # times float32: at most, aim
-MEMORY_BAR = 2.0  # GB
-ROUNDS = 15
+MEMORY_BARS = {"resnet50": 2.0}  # GB
+ROUNDS = {"resnet50": 15, "ssd300": 9, "unet": 5}
 
 
 def measure() -> Iterator[Figure]:
-    image = np.load(full_size_pictures("resnet50"))[:1]
-    session = ort.InferenceSession(full_size_model("resnet50"), providers=["CPUExecutionProvider"])
-    for preset, (bar, aim) in BARS.items():
-        graph = read_build(full_size_build("resnet50", preset)).graph
-        emulator = Emulator(graph, [port.value for port in graph.outputs])
-        float32, exact = interleaved(
-            lambda: session.run(None, {"image": image}),
-            lambda graph=graph, emulator=emulator: emulator.run(real_values(stored_inputs(graph, {"image": image}))),  # type: ignore[misc]
-            rounds=ROUNDS,
-        )
-        yield Figure(f"onnxruntime float32, beside {preset}", 1e3 * float32.median, "ms, median")
-        yield Figure(f"{preset}, ratio of the medians", exact.median / float32.median, "times float32", bar, aim)
-        yield Figure(f"{preset}, ratio of the minima", exact.least / float32.least, "times float32", bar, aim)
-        yield Figure(f"{preset}, peak memory", _peak_memory(full_size_build("resnet50", preset)), "GB", MEMORY_BAR)
+    for name in NETWORKS:
+        for preset in BARS:
+            yield from _beside_float32(name, preset)
 
 
-def _peak_memory(build: Path) -> float:
+def _beside_float32(name: str, preset: str) -> Iterator[Figure]:
+    image = np.load(calibration_pictures(name))[:1]
+    session = ort.InferenceSession(model(name), providers=["CPUExecutionProvider"])
+    graph = read_build(build(name, preset)).graph
+    emulator = Emulator(graph, [port.value for port in graph.outputs])
+    float32, exact = interleaved(
+        lambda: session.run(None, {"image": image}),
+        lambda: emulator.run(real_values(stored_inputs(graph, {"image": image}))),
+        rounds=ROUNDS[name],
+    )
+    what, bars = f"{name} {preset}", BARS[preset]
+    yield Figure(f"{what}, onnxruntime float32 beside it", 1e3 * float32.median, "ms, median")
+    yield Figure(f"{what}, ratio of the medians", exact.median / float32.median, "times float32", *bars)
+    yield Figure(f"{what}, ratio of the minima", exact.least / float32.least, "times float32", *bars)
+    yield Figure(f"{what}, peak memory", _peak_memory(name, preset), "GB", MEMORY_BARS.get(name))
+
+
+def _peak_memory(name: str, preset: str) -> float:
     """GB that a fresh process takes which reads a build and runs one image."""
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_run_one_image, (build, full_size_pictures("resnet50")))
+        return pool.apply(_run_one_image, (build(name, preset), calibration_pictures(name)))
 
 
-def _run_one_image(build: Path, pictures: Path) -> float:
-    graph = read_build(build).graph
+def _run_one_image(folder: Path, pictures: Path) -> float:
+    graph = read_build(folder).graph
     emulator = Emulator(graph, [port.value for port in graph.outputs])
     emulator.run(real_values(stored_inputs(graph, {"image": np.load(pictures)[:1]})))
     return _peak_of_this_process()
