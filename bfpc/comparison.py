@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DB = 200.0  # stands for equality: JSON has no infinity
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,16 @@ class Comparison:
     sqnr_db: signal to quantization noise, from -200 to 200 dB.
     cosine: of the angle between the two as vectors.
     top1_agreement: fraction of images with the same largest element; None where the tensor holds no class scores.
+    agreement: fraction of equal elements of a tensor that is no signal: of integers, such as classes or indices, or of
+        a shape that depends on the data; then there are no other figures. None for all others.
     """
 
     name: str
-    sqnr_db: float
-    cosine: float
-    max_abs_error: float
+    sqnr_db: float | None
+    cosine: float | None
+    max_abs_error: float | None
     top1_agreement: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Measure:
     """Sums over images, from which a comparison follows; measures of parts of the images add up.
 
     agreeing: images with the same largest element; None where an image holds no class scores.
+    equal, elements: how many elements are equal, of how many.
+    is_signal: whether the elements are real numbers, as many in one tensor as in the other.
     """
 
     signal: float
@@ -62,6 +68,9 @@ class Measure:
     max_abs_error: float
     images: int
     agreeing: int | None
+    equal: int
+    elements: int
+    is_signal: bool = True
 
     def __add__(self, other: Measure) -> Measure:
         agreeing = None if self.agreeing is None or other.agreeing is None else self.agreeing + other.agreeing
@@ -73,9 +82,15 @@ class Measure:
             max(self.max_abs_error, other.max_abs_error),
             self.images + other.images,
             agreeing,
+            self.equal + other.equal,
+            self.elements + other.elements,
+            self.is_signal and other.is_signal,
         )
 
     def comparison(self, name: str) -> Comparison:
+        if not self.is_signal:
+            agreement = self.equal / self.elements if self.elements else 1.0
+            return Comparison(name, None, None, None, agreement=agreement)
         norms = math.sqrt(self.signal) * math.sqrt(self.quantized)
         return Comparison(
             name=name,
@@ -87,9 +102,17 @@ class Measure:
 
 
 def measure(expected: NDArray[Any], found: NDArray[Any]) -> Measure:
-    """Measures two arrays [images, ...] of one shape. Images of one axis with several elements are class scores."""
+    """Measures two arrays [images, ...]. Images of one axis with several elements are class scores.
+
+    Of arrays of different shapes no element is equal.
+    """
+    images = len(expected) if expected.ndim else 1
+    if expected.shape != found.shape or expected.dtype.kind != "f":
+        equal = int((expected == found).sum()) if expected.shape == found.shape else 0
+        size = max(expected.size, found.size)
+        return Measure(0.0, 0.0, 0.0, 0.0, 0.0, images, None, equal, size, is_signal=False)
     # Not np.vdot: its threads wait for each other where the cores are busy.
-    reference, quantized = expected.astype(np.float64), found.astype(np.float64)
+    reference, quantized = _finite(expected), _finite(found)
     error = quantized - reference
     return Measure(
         signal=float(np.square(reference).sum()),
@@ -97,9 +120,16 @@ def measure(expected: NDArray[Any], found: NDArray[Any]) -> Measure:
         noise=float(np.square(error).sum()),
         product=float((reference * quantized).sum()),
         max_abs_error=float(np.abs(error).max(initial=0.0)),
-        images=len(reference),
+        images=images,
         agreeing=_agreeing(reference, quantized),
+        equal=int((error == 0).sum()),
+        elements=error.size,
     )
+
+
+def _finite(tensor: NDArray[Any]) -> NDArray[np.float64]:
+    """Infinities, which a host segment may compute, as the largest float32, and NaN as zero."""
+    return np.nan_to_num(tensor.astype(np.float64), posinf=LARGEST, neginf=-LARGEST)
 
 
 def sqnr_db(signal: float, noise: float) -> float:
@@ -111,7 +141,7 @@ def sqnr_db(signal: float, noise: float) -> float:
 
 def _agreeing(expected: NDArray[np.float64], found: NDArray[np.float64]) -> int | None:
     scores = [size for size in expected.shape[1:] if size > 1]
-    if len(scores) != 1 or len(expected) == 0:
+    if len(scores) != 1 or expected.size == 0:
         return None
     best = [array.reshape(len(array), -1).argmax(axis=1) for array in (expected, found)]
     return int((best[0] == best[1]).sum())

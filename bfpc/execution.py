@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,10 @@ from bfpc.devices import Device, Maps, find_map
 from bfpc.emulator.session import open_session, real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.ir.layout import to_onnx
-from bfpc.ir.partition import HostSegment
+from bfpc.ir.partition import HostNode
 from bfpc.ir.stages import stage_count
 from bfpc.numerics.format import BfpTensor
-
-Tensors = Mapping[str, NDArray[Any]]
+from bfpc.signature import Tensors
 
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 SESSION_ERRORS = (
@@ -44,8 +43,11 @@ class Executor:
     def __init__(self, build: Build, device: Device) -> None:
         """Raises BuildError where onnxruntime cannot run a host segment."""
         self._graph, self._device = build.graph, device
-        self._segments = [_Segment(build, index) for index in range(len(build.host))]
-        self._stages = max([stage_count(build.graph), *(segment.stage for segment in build.host)])
+        self._host = [
+            (segment.stage, open_host_model(segment.model, segment.nodes, str(build.folder / host_file(index))))
+            for index, segment in enumerate(build.host)
+        ]
+        self._stages = max([stage_count(build.graph), *(stage for stage, _ in self._host)])
 
     def run(self, feeds: Tensors) -> Execution:
         """Runs the whole network. feeds: its inputs by their ONNX names, as many images as the model's batch is."""
@@ -53,9 +55,9 @@ class Executor:
         maps: dict[str, BfpTensor] = {}
         stages = self._graph.stages
         for stage in range(self._stages + 1):
-            for segment in self._segments:
-                if segment.stage == stage:
-                    tensors |= segment.run(tensors)
+            for before, model in self._host:
+                if before == stage:
+                    tensors |= model.run(tensors)
             arriving = tuple(port for port in self._graph.inputs if port.stage == stage)
             maps |= stored_inputs(replace(self._graph, inputs=arriving), tensors)
             if stage < self._stages:
@@ -66,39 +68,38 @@ class Executor:
         return Execution(tensors, maps)
 
 
-class _Segment:
-    """A host segment as a session of onnxruntime."""
+class HostModel:
+    """An ONNX model in onnxruntime, from tensors by name to tensors by name."""
 
-    def __init__(self, build: Build, index: int) -> None:
-        segment = build.host[index]
-        self.stage, self._names = segment.stage, segment.outputs
-        self._where = str(build.folder / host_file(index))
-        try:
-            self._session = open_session(segment.model)
-        except SESSION_ERRORS as error:
-            raise _cannot_run(segment, self._where, error) from None
+    def __init__(self, session: ort.InferenceSession, where: str) -> None:
+        self._session, self._where = session, where
 
     def run(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
-        feeds = {value.name: as_declared(tensors[value.name], value) for value in self._session.get_inputs()}
+        """All outputs; inputs are cast to the type of float that the model declares."""
+        names = [value.name for value in self._session.get_outputs()]
+        feeds = {value.name: _as_declared(tensors[value.name], value) for value in self._session.get_inputs()}
         try:
-            results = self._session.run(list(self._names), feeds)
+            return dict(zip(names, self._session.run(names, feeds), strict=True))
         except SESSION_ERRORS as error:
             fix = "check the inputs that the host reads: sizes, indices and the like"
-            raise BuildError(f"a host segment fails: {_said(error)}", where=self._where, fix=fix) from None
-        return dict(zip(self._names, results, strict=True))
+            raise BuildError(f"onnxruntime fails: {_said(error)}", where=self._where, fix=fix) from None
 
 
-def _cannot_run(segment: HostSegment, where: str, error: Exception) -> BuildError:
-    custom = [f"{node.operator} ({node.name})" for node in segment.nodes if "." in node.operator]
-    what = f"onnxruntime cannot run {', '.join(custom)}" if custom else "onnxruntime cannot run a host segment"
-    fix = "replace it by standard operators; until then 'bfpc verify --csim' still compares the accelerator's bits"
-    return BuildError(f"{what}: {_said(error)}", where=where, fix=fix)
+def open_host_model(content: bytes, nodes: Sequence[HostNode], where: str) -> HostModel:
+    """Makes a model ready to run. Raises BuildError naming those of its nodes that onnxruntime may not know."""
+    try:
+        return HostModel(open_session(content), where)
+    except SESSION_ERRORS as error:
+        custom = [f"{node.operator} ({node.name})" for node in nodes if "." in node.operator]
+        what = f"onnxruntime cannot run {', '.join(custom)}" if custom else "onnxruntime cannot run the model"
+        fix = "replace it by standard operators; 'bfpc verify --csim' compares at least the accelerator's bits"
+        raise BuildError(f"{what}: {_said(error)}", where=where, fix=fix) from None
 
 
 def _said(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def as_declared(tensor: NDArray[Any], value: ort.NodeArg) -> NDArray[Any]:
+def _as_declared(tensor: NDArray[Any], value: ort.NodeArg) -> NDArray[Any]:
     """A tensor of floats in the element type that a session declares for an input; others as they are."""
     return tensor.astype(FLOAT_TYPES.get(value.type, tensor.dtype), copy=False)

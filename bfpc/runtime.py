@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,10 @@ from bfpc.backend.build_folder import Build, read_build
 from bfpc.data import load_inputs
 from bfpc.devices import emulator_device, simulation_device
 from bfpc.errors import DataError
-from bfpc.execution import Executor, Tensors
+from bfpc.execution import Executor
 from bfpc.output_file import check_writable, write_file
 from bfpc.progress import Progress, silent, step
-from bfpc.signature import Signature, TensorInfo, input_specs, read_signature
+from bfpc.signature import Signature, TensorInfo, Tensors, input_specs, read_signature, take_batch
 
 DeviceName = Literal["emulator", "csim"]
 DEVICES: tuple[DeviceName, ...] = ("emulator", "csim")
@@ -71,16 +71,13 @@ class Session:
             output_names, input_feed = None, output_names
         outputs = _select(self._signature, output_names)
         feeds = check_feeds(self._signature, input_feed or {})
-        images = _count(self._signature, feeds)
-        batches = progress(list(_batches(self._signature, feeds, images)), "running")
-        names = [info.name for info in outputs]
-        runs = [
-            [tensors[name] for name in names] for tensors in (self._executor.run(batch).tensors for batch in batches)
-        ]
-        return [
-            _join(parts, info, self._signature.batch, images)
-            for parts, info in zip(zip(*runs, strict=True), outputs, strict=True)
-        ]
+        images, batch = _count(self._signature, feeds), self._signature.batch
+        parts: dict[str, list[Array]] = {info.name: [] for info in outputs}
+        for start in progress(range(0, images, batch), "running"):
+            tensors = self._executor.run(take_batch(self._signature, feeds, start)).tensors
+            for name, collected in parts.items():
+                collected.append(tensors[name])
+        return [_join(parts[info.name], info, batch, images) for info in outputs]
 
 
 def _select(signature: Signature, names: Iterable[str] | None) -> list[TensorInfo]:
@@ -132,15 +129,6 @@ def _check_feed(signature: Signature, info: TensorInfo, array: Array) -> None:
 def _count(signature: Signature, feeds: Tensors) -> int:
     """How many images there are."""
     return next((len(feeds[info.name]) for info in signature.inputs if signature.takes_images(info)), 1)
-
-
-def _batches(signature: Signature, feeds: Tensors, images: int) -> Iterator[dict[str, Array]]:
-    """The inputs in batches of the model's size; the last is filled up with the last image."""
-    for start in range(0, images, signature.batch):
-        chosen = np.minimum(np.arange(start, start + signature.batch), images - 1)
-        yield {
-            info.name: feeds[info.name][chosen if signature.takes_images(info) else ...] for info in signature.inputs
-        }
 
 
 def _join(parts: Sequence[Array], info: TensorInfo, batch: int, images: int) -> Array:

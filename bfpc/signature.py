@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from bfpc.data import InputSpec
 from bfpc.ir.graph import Graph
@@ -14,6 +16,10 @@ from bfpc.ir.layout import Axes
 
 ELEMENT_NAMES = {"float32": "float", "float64": "double", "object": "string"}  # where ONNX has other names than NumPy
 PICTURE_AXES: tuple[Axes, ...] = (("N", "C", "H", "W"), ("N", "H", "W", "C"))
+
+
+Array = NDArray[Any]
+Tensors = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,16 @@ def input_specs(signature: Signature, graph: Graph) -> list[InputSpec]:
         axes = ports[info.name].axes if info.name in ports else _picture_axes(shape)
         specs.append(InputSpec(info.name, shape, axes, info.dtype))
     return specs
+
+
+def take_batch(signature: Signature, feeds: Tensors, start: int) -> dict[str, Array]:
+    """As many images as the model takes at a time, from `start` on; the last image fills up what is missing."""
+    taken = dict(feeds)
+    for info in signature.inputs:
+        if signature.takes_images(info):
+            images = feeds[info.name]
+            taken[info.name] = images[np.minimum(np.arange(start, start + signature.batch), len(images) - 1)]
+    return taken
 
 
 def _picture_axes(shape: tuple[int, ...]) -> Axes:

@@ -22,11 +22,11 @@ FIGURES = ("SQNR dB", "cosine", "largest error")
 def verification(found: Verification) -> RenderableType:
     """Layers, outputs and the verdict."""
     verdict = "passed" if found.passed else "\n".join(("FAILED", *(f"  {failure}" for failure in found.failures)))
-    outputs = [(*_comparison(row), _percent(row.top1_agreement)) for row in found.outputs]
+    outputs = [(*_comparison(row), _percent(row.top1_agreement), _percent(row.agreement)) for row in found.outputs]
     return Group(
         _table("Layers", ("layer",), FIGURES, map(_comparison, found.layers)),
         "",
-        _table("Outputs", ("output",), (*FIGURES, "top-1 agrees"), outputs),
+        _table("Outputs", ("output",), (*FIGURES, "top-1 agrees", "elements agree"), outputs),
         "",
         VERDICTS[found.bit_exact],
         f"Verification {verdict}",
@@ -34,7 +34,8 @@ def verification(found: Verification) -> RenderableType:
 
 
 def _comparison(row: Comparison) -> tuple[str, ...]:
-    return row.name, f"{row.sqnr_db:.1f}", f"{row.cosine:.5f}", f"{row.max_abs_error:.3g}"
+    figures = zip((row.sqnr_db, row.cosine, row.max_abs_error), (".1f", ".5f", ".3g"), strict=True)
+    return row.name, *("" if figure is None else format(figure, spec) for figure, spec in figures)
 
 
 def inspection(found: Inspection) -> RenderableType:

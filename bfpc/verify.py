@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bfpc.backend.bit_packing import Words
@@ -18,17 +17,23 @@ from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, Measure, Verification, measure
 from bfpc.config import Verify
 from bfpc.data import load_inputs
-from bfpc.emulator.session import Emulator, open_session, real_values, stored_inputs
+from bfpc.devices import Device, Maps, emulator_device, of_image
+from bfpc.emulator.session import real_values, stored_inputs
+from bfpc.errors import BuildError
+from bfpc.execution import Executor, open_host_model
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
+from bfpc.ir.stages import stage_count
 from bfpc.numerics.format import BfpTensor
-from bfpc.pipeline import first_image, input_specs
 from bfpc.progress import Progress, silent, step
+from bfpc.signature import Signature, Tensors, input_specs, read_signature, take_batch
 from bfpc.simulation import build_simulation, run_simulation
 
-Tensors = Mapping[str, NDArray[Any]]
-LAYOUTS: tuple[Axes, ...] = (("N", "C", "H", "W"), ("N", "H", "W", "C"), ("N", "CHW"))
-ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+LAYOUTS: tuple[Axes, ...] = (
+    *(("N", "C", "H", "W"), ("N", "H", "W", "C"), ("N", "CHW")),
+    *(("N", "C", "W"), ("N", "W", "C"), ("N", "H", "W")),
+)
+BITS_ALONE = "only the accelerator's bits are compared, where the host makes its inputs on random ones"
 
 
 def verify(
@@ -36,111 +41,117 @@ def verify(
 ) -> Verification:
     """Verifies a build folder on at most `count` images of `inputs` (as in `compile_model`).
 
-    With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit. Raises a
-    BfpcError where the build or the data is at fault.
+    With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit. Where onnxruntime
+    lacks an operator of the network, only that can be compared. Raises a BfpcError where the build or the data is at
+    fault.
     """
     build = step(progress, "reading the build", lambda: read_build(folder))
-    data = load_inputs(inputs, input_specs(build.graph), build.config.preprocessing, count)
-    runner = step(progress, "preparing", lambda: _Runner(build))
+    model = onnx.load(build.model)
+    signature = read_signature(model, build.graph)
+    data = load_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
+    emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
     simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
-    layers: dict[str, Measure] = {}
-    outputs: dict[str, Measure] = {}
+    comparing: _Networks | None = None
+    warnings = data.warnings
+    try:
+        comparing = _Networks(build, model, signature, emulator)
+    except BuildError as error:
+        if simulation is None:
+            raise
+        warnings = (*warnings, f"{error.what}; {BITS_ALONE}")
     difference: str | None = None
-    for image in progress(range(len(data)), "verifying"):
-        feeds = {name: array[image : image + 1] for name, array in data.arrays.items()}
-        reference = runner.original(feeds)
-        source, stored = runner.emulated(feeds)
-        maps = real_values(stored)
-        for name, axes in runner.layer_axes.items():
-            _add(layers, name, reference[name], to_onnx(maps[name], axes))
-        for name, tensor in runner.outputs(maps).items():
-            _add(outputs, name, reference[name], tensor)
+    for start in progress(range(0, len(data), signature.batch), "verifying"):
+        feeds, images = take_batch(signature, data.arrays, start), min(signature.batch, len(data) - start)
+        maps = _made_up_run(build, emulator, feeds) if comparing is None else comparing.run(feeds, images)
         if simulation is not None and difference is None:
-            words = pack_maps(input_names(build.graph), first_image(source), build.group)
-            difference = find_difference(build, first_image(stored), run_simulation(folder, simulation, words))
-    compared = tuple(total.comparison(name) for name, total in outputs.items())
+            difference = _compare_bits(build, simulation, maps, images)
+    outputs, layers = ((), ()) if comparing is None else comparing.results()
     return Verification(
-        outputs=compared,
-        layers=tuple(replace(total.comparison(name), top1_agreement=None) for name, total in layers.items()),
+        outputs=outputs,
+        layers=layers,
         bit_exact=None if simulation is None else difference is None,
-        failures=(*_failures(compared, build.config.verify), *([difference] if difference else [])),
-        warnings=data.warnings,
+        failures=(*_failures(outputs, build.config.verify), *([difference] if difference else [])),
+        warnings=warnings,
     )
 
 
-class _Runner:
-    """The original network and the emulated build, made ready to run.
+class _Networks:
+    """The original network and the build, side by side, and what their comparison found so far."""
 
-    layer_axes: the layers whose maps the original network has under the same name, and how it lays them out.
-    """
-
-    def __init__(self, build: Build) -> None:
-        self._graph = build.graph
-        self._emulator = Emulator(build.graph, trace_names(build.graph), stored=True)
-        self._epilogue = None if build.epilogue is None else open_session(build.epilogue.read_bytes())
-        model = onnx.load(build.model)
+    def __init__(self, build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device) -> None:
+        """Raises BuildError where onnxruntime cannot run the network."""
+        self._executor, self._graph, self._signature = Executor(build, emulator), build.graph, signature
         made = {name for node in model.graph.node for name in node.output}
-        outputs = {value.name for value in model.graph.output}
-        layers = [node.name for node in build.graph.layers if node.name in made]
-        compared = dict.fromkeys([*layers, *(port.name for port in build.graph.outputs)])
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in compared if name not in outputs)
-        self._original = open_session(model.SerializeToString())
-        shapes = {value.name: value.shape for value in self._original.get_outputs()}
-        axes = {name: _find_axes(shapes[name], build.graph.value(name).shape) for name in layers}
-        self.layer_axes = {name: found for name, found in axes.items() if found is not None}
+        self._outputs = [info.name for info in signature.outputs]
+        self._layers = [node.name for node in build.graph.layers if node.name in made]
+        added = [onnx.ValueInfoProto(name=name) for name in self._layers if name not in self._outputs]
+        model.graph.output.extend(added)
+        self._original = open_host_model(model.SerializeToString(), (), str(build.model))
+        self._found: dict[str, dict[str, Measure]] = {"outputs": {}, "layers": {}}
 
-    def original(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Every layer's tensor, and the outputs, of the original network for one image."""
-        outputs = [value.name for value in self._original.get_outputs()]
-        inputs = {value.name: _as_declared(feeds[value.name], value) for value in self._original.get_inputs()}
-        results = self._original.run(outputs, inputs)
-        return {name: result[:1] for name, result in zip(outputs, results, strict=True)}
+    def run(self, feeds: Tensors, images: int) -> Maps:
+        """Runs and compares a batch, of which the first `images` count; returns the build's maps."""
+        expected = self._original.run(feeds)
+        execution = self._executor.run(feeds)
+        for name in self._outputs:
+            self._compare("outputs", name, expected[name], execution.tensors[name], images)
+        for name in self._layers:
+            axes = _find_axes(expected[name].shape, self._graph.value(name).shape)
+            if axes is not None:
+                real = real_values({name: execution.maps[name]})[name]
+                self._compare("layers", name, expected[name], to_onnx(real, axes), images)
+        return execution.maps
 
-    def emulated(self, feeds: Tensors) -> tuple[dict[str, BfpTensor], dict[str, BfpTensor]]:
-        """The input maps as stored, and what every layer stores."""
-        inputs = stored_inputs(self._graph, feeds)
-        return inputs, self._emulator.run_stored(real_values(inputs))
+    def _compare(self, kind: str, name: str, expected: NDArray[Any], found: NDArray[Any], images: int) -> None:
+        if self._signature.batch > images:
+            expected, found = expected[:images], found[:images]
+        totals, measured = self._found[kind], measure(expected, found)
+        totals[name] = totals[name] + measured if name in totals else measured
 
-    def outputs(self, maps: Tensors) -> dict[str, NDArray[Any]]:
-        """The network's outputs from the layers' real values, those that the host computes included."""
-        tensors = {port.name: to_onnx(self._value(port.value, maps), port.axes) for port in self._graph.outputs}
-        if self._epilogue is not None:
-            names = [value.name for value in self._epilogue.get_outputs()]
-            feeds = {value.name: _as_declared(tensors[value.name], value) for value in self._epilogue.get_inputs()}
-            tensors |= dict(zip(names, self._epilogue.run(names, feeds), strict=True))
-        return tensors
-
-    def _value(self, name: str, maps: Tensors) -> NDArray[Any]:
-        """A layer's map, or several joined."""
-        if name in maps:
-            return maps[name]
-        joined = self._graph.producer(name)
-        assert joined is not None
-        return np.concatenate([self._value(part, maps) for part in joined.inputs.values()], axis=1)
+    def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+        """The comparisons of the outputs, and of the layers."""
+        outputs = [total.comparison(name) for name, total in self._found["outputs"].items()]
+        layers = [total.comparison(name) for name, total in self._found["layers"].items()]
+        return tuple(outputs), tuple(replace(layer, top1_agreement=None) for layer in layers)
 
 
-def _as_declared(tensor: NDArray[Any], value: ort.NodeArg) -> NDArray[Any]:
-    """One image in the element type and the batch size that a session declares for an input."""
-    batch = value.shape[0] if value.shape and isinstance(value.shape[0], int) else 1
-    cast = tensor.astype(ELEMENT_TYPES[value.type])
-    return cast if len(cast) == batch else np.repeat(cast, batch, axis=0)
+def _made_up_run(build: Build, emulator: Device, feeds: Tensors) -> Maps:
+    """The accelerator's maps, where what the host would make is random."""
+    random, images = np.random.default_rng(0), len(next(iter(feeds.values())))
+    tensors = dict(feeds)
+    for port in build.graph.inputs:
+        shape = onnx_shape(port.axes, port.map_shape(build.graph.value(port.value)))
+        if port.name not in feeds:
+            tensors[port.name] = random.standard_normal((images * shape[0], *shape[1:])).astype(np.float32)
+    maps = stored_inputs(build.graph, tensors)
+    for stage in range(stage_count(build.graph)):
+        maps |= emulator(stage, maps)
+    return maps
 
 
-def _find_axes(shape: Sequence[int | str], map_shape: Shape) -> Axes | None:
+def _find_axes(shape: Sequence[int], map_shape: Shape) -> Axes | None:
     """The layout in which a tensor of `shape`, batch first, is a map of `map_shape`; None if it is none."""
+    if np.prod(shape[1:]) != np.prod(map_shape):
+        return None
     return next((axes for axes in LAYOUTS if tuple(shape[1:]) == onnx_shape(axes, map_shape)[1:]), None)
 
 
-def _add(totals: dict[str, Measure], name: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
-    measured = measure(expected, found)
-    totals[name] = totals[name] + measured if name in totals else measured
+def _compare_bits(build: Build, simulation: Path, maps: Maps, images: int) -> str | None:
+    """Where the C simulation first differs from what the emulator stored of a batch."""
+    for index in range(images):
+        expected = {name: of_image(tensor, index) for name, tensor in maps.items()}
+        words = pack_maps(input_names(build.graph), expected, build.group)
+        difference = find_difference(build, expected, run_simulation(build.folder, simulation, words))
+        if difference is not None:
+            return difference
+    return None
 
 
 def _failures(outputs: Sequence[Comparison], demanded: Verify) -> list[str]:
     """Where the outputs fall short of the config's thresholds."""
     failures = []
     for output in outputs:
-        if demanded.min_sqnr_db is not None and output.sqnr_db < demanded.min_sqnr_db:
+        if demanded.min_sqnr_db is not None and output.sqnr_db is not None and output.sqnr_db < demanded.min_sqnr_db:
             failures.append(f"output {output.name} has {output.sqnr_db:.1f} dB, {demanded.min_sqnr_db:g} are demanded")
         agreement, least = output.top1_agreement, demanded.min_top1_agreement
         if least is not None and agreement is not None and agreement < least:
