@@ -63,8 +63,9 @@ def simulation_device(build: Build) -> Device:
 
     def simulate(stage: int, maps: Maps) -> dict[str, BfpTensor]:
         known = [name for name in layers if stages[name] <= stage]
+        count = None if len(known) == len(layers) else len(known)
         images = [
-            unpack_maps(graph, known, run_simulation(build.folder, executable, words, len(known)), build.group)
+            unpack_maps(graph, known, run_simulation(build.folder, executable, words, count), build.group)
             for words in _input_words(build, maps)
         ]
         return {name: _batch([image[name] for image in images]) for name in known if stages[name] == stage}
