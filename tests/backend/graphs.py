@@ -8,7 +8,7 @@ import numpy as np
 
 from bfpc.backend.architecture import Architecture
 from bfpc.ir.graph import Constant, Graph, Node, Port, Value
-from bfpc.ir.operators import Clip, Concat, Conv, Depthwise, Pads, Pass, PRelu, Tail, Window
+from bfpc.ir.operators import Clip, Concat, Conv, Depthwise, Pads, Pass, PRelu, Table, Tail, Window
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
@@ -78,6 +78,7 @@ class Draft:
         kernel: int = 1,
         *,
         stride: int = 1,
+        input_dilation: int = 1,
         tail: Tail | None = None,
         residual: str | None = None,
         weight: BfpFormat = WEIGHT,
@@ -98,8 +99,13 @@ class Draft:
         if isinstance(tail.activation, PRelu):
             self.constants[f"{name}.slope"] = np.full(outputs, slope, np.int64)
             roles["slope"] = f"{name}.slope"
+        if isinstance(tail.activation, Table):
+            entries = np.random.default_rng(len(self.nodes)).integers(-(1 << 15), 1 << 15, 4096)
+            self.constants[f"{name}.table"] = entries.astype(np.int16)
+            roles["table"] = f"{name}.table"
         pads: Pads = (kernel // 2,) * 4
-        return self.add(name, Conv(size, (stride, stride), pads, tail=tail), roles)
+        op = Conv(size, (stride, stride), pads, input_dilation=(input_dilation, input_dilation), tail=tail)
+        return self.add(name, op, roles)
 
     def depthwise(self, name: str, x: str, kernel: int = 3) -> str:
         channels = self.shape(x)[0]

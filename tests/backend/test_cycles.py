@@ -15,8 +15,8 @@ from bfpc.backend.cost_model import MEMORY_LATENCY, PIPELINE_DEPTH, Tile, tile_c
 from bfpc.backend.program import FIELDS, encode_program
 from bfpc.backend.render import render
 from bfpc.backend.schedule import layer_work, make_schedule
-from bfpc.backend.weight_image import pack_weights
-from bfpc.ir.operators import Clip, Tail, Window
+from bfpc.backend.weight_image import TABLE_WORDS, pack_weights
+from bfpc.ir.operators import Clip, Pass, Table, Tail, Window
 from tests.backend.graphs import ARCHITECTURE, Draft, graph_of
 
 COUNTER = """
@@ -42,7 +42,7 @@ SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256)
 # The loops of each process of the cost model.
 LOOPS = {
     "load": ("unpack_region",),
-    "weights": ("unpack_field", "unpack_dense", "unpack_depthwise"),
+    "weights": ("unpack_field", "unpack_dense", "unpack_depthwise", "make_pass_taps"),
     "array": ("dot_product_array",),
     "tail": ("pool_windows", "pool_channel_tile", "forward"),
     "store": ("pack_outputs",),
@@ -61,9 +61,17 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _dense(kernel: int, shape: tuple[int, int, int], outputs: int, tail: Tail | None = None) -> Draft:
+def _dense(
+    kernel: int, shape: tuple[int, int, int], outputs: int, tail: Tail | None = None, input_dilation: int = 1
+) -> Draft:
     draft = Draft()
-    draft.conv("layer", draft.input("x", shape), outputs, kernel, tail=tail)
+    draft.conv("layer", draft.input("x", shape), outputs, kernel, tail=tail, input_dilation=input_dilation)
+    return draft
+
+
+def _nearest() -> Draft:
+    draft = Draft()
+    draft.add("layer", Pass(input_dilation=(2, 2), pads=(1, 1, 1, 1)), {"x": draft.input("x", (70, 10, 12))})
     return draft
 
 
@@ -80,6 +88,10 @@ LAYERS = {
     "pooled": _dense(1, (147, 20, 20), 64, POOLED),
     "fully connected": _dense(1, (300, 1, 1), 100),
     "depthwise": _depthwise(),
+    "transposed": _dense(4, (100, 9, 10), 70, input_dilation=2),
+    "few positions meet a tap": _dense(5, (40, 2, 3), 12, input_dilation=3),
+    "table": _dense(1, (64, 20, 24), 64, Tail(Table((("tanh",),)))),
+    "nearest": _nearest(),
 }
 
 
@@ -109,3 +121,4 @@ def test_the_model_counts_the_trips_of_the_loops(counting: Path, name: str) -> N
             assert counted == expected[process], process
         assert expected[process] <= 1.3 * counted + refills, process
     assert trips["write_beats"] <= expected["store"]
+    assert trips.get("load_table", 0) == work.table * TABLE_WORDS

@@ -391,6 +391,25 @@ def test_the_first_difference_is_named(build: Build) -> None:
     assert "layer 0 differs first at channel 17, row 2, column 3 (mantissa)" in result.stdout
 
 
+def test_a_layer_count_runs_and_traces_only_the_first_layers(build: Build) -> None:
+    case = make_case(Conv((1, 1)), (8, 4, 5), 21, (BfpFormat(6, 4, 3),) * 3, tile=(4, 5))
+    folder = build(WIDEST)
+    assert_same_bits(folder, case, WIDEST)
+    files = ("program.bin", "weights.bin", "input.bin", "trace.bin")
+    for count, expected in (("1", (folder / "expected.bin").read_bytes()), ("0", b"")):
+        result = subprocess.run(["./csim", *files, count], cwd=folder, capture_output=True, text=True, check=True)
+        assert result.stdout.startswith(f"{count} layers")
+        assert (folder / "trace.bin").read_bytes() == expected
+
+
+def test_multiplications_are_counted_without_inserted_zeros(build: Build) -> None:
+    """A 4x4 filter on a map of 5x6, dilated by 2: each tap meets a quarter of the 12x14 positions."""
+    op = Conv((4, 4), pads=(3, 3, 3, 3), input_dilation=(2, 2))
+    case = make_case(op, (20, 5, 6), 7, NETWORK_FORMATS, tile=(4, 14))
+    result = simulate(build(NARROW), case, NARROW)
+    assert f"{16 * 20 * 7 * 12 * 14 // 4} MACs" in result.stdout
+
+
 def test_a_tile_that_does_not_fit_is_refused(build: Build) -> None:
     case = make_case(Conv((1, 1)), (8, 40, 40), 8, (BfpFormat(6, 4, 3),) * 3, tile=(40, 40))
     result = simulate(build(WIDEST), case, WIDEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -18,22 +19,31 @@ from bfpc.backend.tiling import CYCLE_SLACK, choose_tile
 from bfpc.backend.weight_image import pack_weights
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
-from bfpc.ir.operators import Clip, Tail, Window
+from bfpc.ir.operators import Clip, PadMode, Tail, Window
 from tests.backend.graphs import ARCHITECTURE, Draft, conv_layer, graph_of, resnet50, small_network
 
 
 @st.composite
 def axes(draw: st.DrawFn) -> Axis:
     size = draw(st.integers(1, 30))
-    kernel, dilation, stride = (draw(st.integers(1, high)) for high in (4, 3, 4))
+    input_dilation = draw(st.integers(1, 4))
+    dilated = input_dilation > 1
+    kernel = draw(st.integers(input_dilation, input_dilation + 3))
+    dilation, stride = (1 if dilated else draw(st.integers(1, high)) for high in (3, 4))
     reach = (kernel - 1) * dilation + 1
     pads = draw(st.integers(-1, kernel)), draw(st.integers(-1, kernel))
-    array = (size + sum(pads) - reach) // stride + 1
+    array = ((size - 1) * input_dilation + 1 + sum(pads) - reach) // stride + 1
     pool, pool_stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     pool_pad = draw(st.integers(0, pool - 1))
     output = (array + 2 * pool_pad - pool) // pool_stride + 1
     assume(array >= 1 and output >= 1)
-    return Axis(size, array, output, kernel, stride, dilation, pads[0], pool, pool_stride, pool_pad)
+    axis = Axis(size, array, output, kernel, stride, dilation, pads[0], pool, pool_stride, pool_pad)
+    return replace(axis, input_dilation=input_dilation, pad_mode=draw(st.sampled_from(_pad_modes(axis, pads[1]))))
+
+
+def _pad_modes(axis: Axis, pad_after: int) -> list[PadMode]:
+    """Reflections need that much of a map."""
+    return ["zero", "edge", "reflect"] if max(axis.pad, pad_after) < axis.input_size else ["zero", "edge"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -45,10 +55,27 @@ def test_spans_cover_exactly_what_their_outputs_need(axis: Axis, tile: int) -> N
         windows = [o * axis.pool_stride - axis.pool_pad + k for o in span.output for k in range(axis.pool_kernel)]
         needed = [position for position in windows if 0 <= position < axis.array_size]
         assert (span.array.start, span.array.stop - 1) == (min(needed), max(needed))
-        inputs = [a * axis.stride - axis.pad + k * axis.dilation for a in span.array for k in range(axis.kernel)]
-        assert (span.region.start, span.region.stop - 1) == (min(inputs), max(inputs))
+        places = [[a * axis.stride - axis.pad + k * axis.dilation for a in span.array] for k in range(axis.kernel)]
+        seen = [[place // axis.input_dilation for place in tap if place % axis.input_dilation == 0] for tap in places]
+        inputs = [_found(axis, position) for tap in seen for position in tap]
+        assert span.region.start <= min(inputs)
+        assert span.region.stop > max(inputs)
+        if axis.pad_mode != "reflect":  # whose region also holds what lies between the positions that it mirrors
+            assert (span.region.start, span.region.stop - 1) == (min(inputs), max(inputs))
+        assert axis.met(span.array) == Counter(len(tap) for tap in seen)
         assert list(span.inside) == [position for position in span.region if 0 <= position < axis.input_size]
     assert outputs == list(range(axis.output_size))
+
+
+def _found(axis: Axis, position: int) -> int:
+    """Where in the map a layer finds an input position."""
+    positions = list(range(axis.input_size))
+    if axis.pad_mode == "zero" or position in positions:
+        return position
+    if axis.pad_mode == "edge":
+        return min(positions, key=lambda other: abs(other - position))
+    edge = 0 if position < 0 else axis.input_size - 1
+    return 2 * edge - position
 
 
 def _schedule(graph: Graph, architecture: Architecture = ARCHITECTURE) -> Schedule:
