@@ -87,7 +87,7 @@ def _replace(partial: Path, folder: Path) -> None:
 
 def read_build(folder: Path) -> Build:
     """Reads a build folder. Raises BuildError where it is none, or where a file is missing or changed."""
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     contents = _checked_files(folder, manifest["files"])
     words = np.frombuffer(contents["weights.bin"], "<u8")
     layers = {entry["name"]: entry for entry in manifest["layers"]}
@@ -101,7 +101,8 @@ def read_build(folder: Path) -> Build:
     return Build(folder, manifest, graph, Config.model_validate(manifest["config"], strict=False), host)
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """manifest.json. Raises BuildError where there is none, or where it is of another version."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
