@@ -21,17 +21,21 @@ from bfpc.ir.layout import onnx_shape
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
 from bfpc.passes.absorb_pass import absorb_pass
+from bfpc.passes.align_concats import align_concats
+from bfpc.passes.assign_domains import assign_domains
 from bfpc.passes.assign_formats import assign_formats, unused_overrides
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
+from bfpc.passes.compose_selections import compose_selections
 from bfpc.passes.correct_bias import correct_bias
 from bfpc.passes.fold_input import fold_input
-from bfpc.passes.fold_pad import fold_pad
 from bfpc.passes.fold_scale import fold_scale
-from bfpc.passes.fuse_tails import fuse_tails, pool_fits
+from bfpc.passes.fuse_tails import fuse_tails, tail_fits
 from bfpc.passes.lower_layers import lower_layers
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights
+from bfpc.passes.split_groups import split_groups
+from bfpc.passes.view_channels import view_channels
 from bfpc.progress import Progress, silent, step
 
 Pass = Callable[[Graph], Graph]
@@ -78,12 +82,15 @@ def float_passes(config: Config) -> dict[str, Pass]:
     """The passes on the float network, by name, in the order they run."""
     array = config.array_size
     return {
-        "fold-pad": fold_pad,
         "fold-scale": fold_scale,
-        "fold-input": partial(fold_input, lanes=array.c_vec),
         "lower-layers": lower_layers,
         "absorb-pass": absorb_pass,
-        "fuse-tails": lambda graph: fuse_tails(graph, partial(pool_fits, graph, config)),
+        "fold-input": partial(fold_input, lanes=array.c_vec),
+        "fuse-tails": lambda graph: fuse_tails(graph, partial(tail_fits, graph, config)),
+        "split-groups": partial(split_groups, array=array),
+        "view-channels": partial(view_channels, group=array.k_vec),
+        "align-concats": partial(align_concats, group=array.k_vec),
+        "compose-selections": partial(compose_selections, lanes=array.c_vec),
         "place-concats": partial(place_concats, group=array.k_vec),
     }
 
@@ -95,6 +102,7 @@ def quantizing_passes(config: Config, statistics: Statistics, data: InputData, p
         return correct_bias(graph, statistics.means, real_values(stored_inputs(graph, data.arrays)), prepare, progress)
 
     return {
+        "assign-domains": partial(assign_domains, domains=statistics.domains),
         "assign-formats": partial(assign_formats, config=config, largest=statistics.largest),
         "quantize-weights": partial(quantize_weights, config=config),
         **({"correct-bias": correct} if config.passes.correct_bias else {}),

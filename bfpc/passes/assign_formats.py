@@ -3,19 +3,21 @@
     %y = Conv(...) {tail=Tail(activation=Clip())} : 64x56x56    ->  ... : 64x56x56 [uint5bfp/16 r7 e-9]
 
 The window's top is the power of two above the largest magnitude seen. A map that is proved non-negative is stored
-without a sign. The inputs of a concatenation share its format, so that joining them is addressing.
+without a sign. The inputs of a concatenation share its format, also through concatenations of those, and a view of
+channels has its source's, so that both are addressing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import frexp
 
 from bfpc.config import ActivationFormat, Config, LayerFormats, Position
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Clip, Concat
+from bfpc.ir.operators import Channels, Clip, Concat, Layer, Pass, Table
 from bfpc.numerics.format import BfpFormat
+from bfpc.numerics.functions import Step
 
 MIN_TOP = -64  # keeps every exponent within float32
 
@@ -32,6 +34,9 @@ def assign_formats(graph: Graph, config: Config, largest: Mapping[str, float]) -
     for node in reversed(graph.nodes):  # outermost concatenations first
         if isinstance(node.op, Concat):
             formats |= dict.fromkeys(node.inputs.values(), formats[node.name])
+    for node in graph.nodes:
+        if isinstance(node.op, Channels):
+            formats[node.name] = formats[node.inputs["x"]]
     nodes = [replace(node, output=replace(node.output, format=formats[node.name])) for node in graph.nodes]
     values = tuple(replace(value, format=formats[value.name]) for value in graph.values)
     return replace(graph, values=values).with_nodes(nodes)
@@ -74,13 +79,45 @@ def find_non_negative(graph: Graph) -> frozenset[str]:
     """The values that no input can make negative."""
     found: set[str] = set()
     for node in graph.nodes:
-        if isinstance(node.op, Concat):
-            proved = all(name in found for name in node.inputs.values())
-        else:
-            activation = node.layer.tail.activation
-            operands = [name for role, name in node.inputs.items() if role in ("x", "residual")]
-            passed = "weight" not in node.inputs and all(name in found for name in operands)
-            proved = activation.low >= 0 if isinstance(activation, Clip) else passed and activation is None
-        if proved:
+        operands = [name for role, name in node.inputs.items() if role == "residual" or role.startswith("x")]
+        if (all(name in found for name in operands) and _keeps_sign(node)) or _makes_non_negative(node):
             found.add(node.name)
     return frozenset(found)
+
+
+def _keeps_sign(node: Node) -> bool:
+    """Whether a node makes non-negative numbers of non-negative ones."""
+    if not isinstance(node.op, Layer):
+        return True
+    tail, passes = node.op.tail, isinstance(node.op, Pass) and node.op.pad_value >= 0
+    return passes and tail.activation is None and (tail.residual != "subtract" or "residual" not in node.inputs)
+
+
+def _makes_non_negative(node: Node) -> bool:
+    """Whether a node's activation leaves no negative number, whatever it is applied to."""
+    activation = node.op.tail.activation if isinstance(node.op, Layer) else None
+    match activation:
+        case Clip():
+            return activation.low >= 0
+        case Table(domain=(low, _)):
+            inner = never_negative(activation.steps, from_non_negative=low >= 0)
+            return inner and (low >= 0 or not activation.gated)
+    return False
+
+
+def never_negative(steps: Iterable[Step], *, from_non_negative: bool) -> bool:
+    """Whether a function is seen from its steps never to be negative on a domain that is, or isn't."""
+    holds = from_non_negative
+    for name, *parameters in steps:
+        match name:
+            case "sigmoid" | "exp" | "softplus" | "sqrt":
+                holds = True
+            case "clip":
+                holds = float(parameters[0]) >= 0 or (holds and float(parameters[1]) >= 0)
+            case "affine":
+                holds = holds and min(map(float, parameters)) >= 0
+            case "log":
+                holds = False
+            case "power":
+                holds = holds or float(parameters[0]) % 2 == 0
+    return holds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.errors import DataError
-from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Conv, Depthwise
+from bfpc.ir.graph import Graph, Node, Value
+from bfpc.ir.operators import Conv, Depthwise, Layer, Pass, Table, Tail
 from bfpc.ir.shapes import array_size
 
 Maps = NDArray[np.float32]
@@ -25,10 +25,12 @@ Prepare = Callable[[Graph, list[str]], Runner]
 class Statistics:
     """largest: for every value the largest magnitude seen.
     means: for every convolution the mean of each output channel's sum, without bias [output channels].
+    domains: for every layer with a table the smallest and the largest number that its function was applied to.
     """
 
     largest: Mapping[str, float]
     means: Mapping[str, NDArray[np.float64]]
+    domains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepare) -> Statistics:
@@ -38,20 +40,42 @@ def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepa
     """
     names = [value.name for value in (*graph.values, *(node.output for node in graph.nodes))]
     convolutions = [node for node in graph.nodes if isinstance(node.op, Conv | Depthwise)]
-    run = prepare(graph, names)
+    probes = {node.name: f"{node.name}.before_table" for node in graph.layers if _has_table(node)}
+    run = prepare(_probed(graph, probes), [*names, *probes.values()])
     largest = dict.fromkeys(names, 0.0)
+    domains = dict.fromkeys(probes, (math.inf, -math.inf))
     taps: dict[str, list[NDArray[np.float64]]] = {node.name: [] for node in convolutions}
     for maps in images:
         results = run(maps)
         for name in names:
             largest[name] = max(largest[name], _magnitude(name, results[name]))
+        for name, probe in probes.items():
+            low, high = domains[name]
+            domains[name] = min(low, float(results[probe].min())), max(high, float(results[probe].max()))
         for node in convolutions:
             taps[node.name].append(tap_means(graph, node, results[node.inputs["x"]]))
     means = {
         node.name: mean_sum(node, graph.array(node.inputs["weight"]), np.mean(taps[node.name], axis=0))
         for node in convolutions
     }
-    return Statistics(largest, means)
+    return Statistics(largest, means, domains)
+
+
+def _has_table(node: Node) -> bool:
+    return isinstance(node.layer.tail.activation, Table)
+
+
+def _probed(graph: Graph, probes: Mapping[str, str]) -> Graph:
+    """The graph with these layers in two, such that what their tables are applied to is a value by itself."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.name in probes:
+            tail, size = node.layer.tail, array_size(node.layer, graph.value(node.inputs["x"]).shape[1:])
+            probe = Value(probes[node.name], (node.output.shape[0], *size))
+            nodes.append(replace(node, op=replace(node.layer, tail=Tail(residual=tail.residual)), output=probe))
+            node = replace(node, op=Pass(tail=replace(tail, residual="add")), inputs={"x": probe.name})
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _magnitude(name: str, maps: Maps) -> float:
@@ -79,13 +103,29 @@ def tap_means(graph: Graph, node: Node, x: Maps) -> NDArray[np.float64]:
     """
     op = node.layer
     height, width = array_size(op, graph.value(node.inputs["x"]).shape[1:])
-    pads = [(max(before, 0), max(after, 0)) for before, after in ((op.pads[0], op.pads[2]), (op.pads[1], op.pads[3]))]
-    crop = [max(-op.pads[axis], 0) for axis in (0, 1)]
-    padded = np.pad(x, ((0, 0), (0, 0), *pads)) if any(map(any, pads)) else x
+    spread = _spread(op, x)
     means = np.empty((x.shape[1], *op.kernel))
     for row, column in product(range(op.kernel[0]), range(op.kernel[1])):
-        top, left = crop[0] + row * op.dilation[0], crop[1] + column * op.dilation[1]
+        top, left = row * op.dilation[0], column * op.dilation[1]
         rows = slice(top, top + (height - 1) * op.stride[0] + 1, op.stride[0])
         columns = slice(left, left + (width - 1) * op.stride[1] + 1, op.stride[1])
-        means[:, row, column] = padded[:, :, rows, columns].mean(axis=(2, 3)).mean(axis=0, dtype=np.float64)
+        means[:, row, column] = spread[:, :, rows, columns].mean(axis=(2, 3)).mean(axis=0, dtype=np.float64)
     return means
+
+
+def _spread(op: Layer, x: Maps) -> Maps:
+    """The map as the filter's taps see it: zeros between its positions, and pads around them, or cropped."""
+    (rows, columns), (top, left, bottom, right) = op.input_dilation, op.pads
+    if op.pad_mode != "zero":  # pads of whole positions first: what they exceed the layer's by is cropped below
+        whole = [max(0, -(-side // step)) for side, step in zip(op.pads, (rows, columns, rows, columns), strict=True)]
+        x = np.pad(x, ((0, 0), (0, 0), (whole[0], whole[2]), (whole[1], whole[3])), mode=op.pad_mode)
+        top, bottom = top - whole[0] * rows, bottom - whole[2] * rows
+        left, right = left - whole[1] * columns, right - whole[3] * columns
+    if op.input_dilation != (1, 1):
+        dilated = np.zeros((*x.shape[:2], (x.shape[2] - 1) * rows + 1, (x.shape[3] - 1) * columns + 1), x.dtype)
+        dilated[:, :, ::rows, ::columns] = x
+        x = dilated
+    height, width = x.shape[2:]
+    x = x[:, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
+    pads = [(max(before, 0), max(after, 0)) for before, after in ((top, bottom), (left, right))]
+    return np.pad(x, ((0, 0), (0, 0), *pads)) if any(map(any, pads)) else x

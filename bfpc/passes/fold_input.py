@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bfpc.ir.graph import Constant, Graph, Node, Port
 from bfpc.ir.layout import Fold
-from bfpc.ir.operators import Conv
+from bfpc.ir.operators import Conv, Operator
 
 
 def fold_input(graph: Graph, lanes: int) -> Graph:
@@ -27,10 +27,14 @@ def fold_input(graph: Graph, lanes: int) -> Graph:
     readers = graph.consumers()
     for port in graph.inputs:
         users = readers[port.value]
-        op = users[0].op if len(users) == 1 else None
-        if isinstance(op, Conv) and op.dilation == (1, 1) and op.groups == 1:
+        if len(users) == 1 and users[0].inputs.get("x") == port.value and _foldable(users[0].op):
             graph = _fold(graph, port, users[0], lanes)
     return graph
+
+
+def _foldable(op: Operator) -> bool:
+    """A convolution that finds zeros beyond its map, and each tap at the next position."""
+    return isinstance(op, Conv) and op == Conv(op.kernel, op.stride, op.pads, tail=op.tail)
 
 
 def _fold(graph: Graph, port: Port, node: Node, lanes: int) -> Graph:

@@ -1,23 +1,23 @@
-"""Turns every operator into a layer of the accelerator.
+"""Turns every operator into layers of the accelerator; convolutions keep their groups.
 
 %y = Conv(x, w, groups=channels)    ->  Depthwise(x, w)
-%y = Conv(x, w, groups=g)           ->  Conv(x, block-diagonal w)
+%y = Conv(x, w), kernel < input_dilation    ->  Conv(x, w with zeros after it), pads as much larger
 %y = Scale(x, s, t)                 ->  Depthwise(x, s, bias=t) with one tap
 %y = Activate(x), Pool(x)           ->  Pass(x) with that tail
 %y = Elementwise(x, r)              ->  Pass(x, residual=r)
 %y = Pad(x), Slice(x) in space      ->  Pass(x) with pads, negative where they crop, and stride
-%y = Pad(x), Slice(x) of channels   ->  Conv(x, w) with one tap, w being rows of the unit matrix
+%y = Slice(x) of neighbouring channels      ->  Channels(x)
+%y = Pad(x), Slice(x) of other channels     ->  Conv(x, w) with one tap, w being rows of the unit matrix
 """
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.ir.graph import Constant, Graph, Node
+from bfpc.ir.graph import Constant, Graph, Node, Value
 from bfpc.ir.operators import (
     Activate,
     Channels,
@@ -25,97 +25,97 @@ from bfpc.ir.operators import (
     Conv,
     Depthwise,
     Elementwise,
+    Layer,
     Pad,
-    Pads,
-    Pair,
     Pass,
     Pool,
     Scale,
     Slice,
     Tail,
 )
+from bfpc.ir.shapes import output_shape
+from bfpc.passes.selections import selection
 
 
 def lower_layers(graph: Graph) -> Graph:
-    """The graph in layers and concatenations only."""
+    """The graph in layers, concatenations and views of channels only."""
     constants: dict[str, Constant] = dict(graph.constants)
-    return graph.with_nodes([_lower(graph, node, constants) for node in graph.nodes], constants)
+    return graph.with_nodes([layer for node in graph.nodes for layer in _lower(graph, node, constants)], constants)
 
 
-def _lower(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
+def _lower(graph: Graph, node: Node, constants: dict[str, Constant]) -> list[Node]:
     x = node.inputs
     match node.op:
-        case Conv(groups=1) | Concat() | Channels() | Depthwise() | Pass():
-            return node
+        case Concat() | Channels() | Depthwise() | Pass():
+            return [node]
         case Conv():
-            return _lower_grouped(graph, node, constants)
+            return [_lower_convolution(graph, node, node.op, constants)]
         case Scale():
             constants[f"{node.name}.weight"] = graph.array(x["scale"]).reshape(-1, 1, 1, 1)
             inputs = {"x": x["x"], "weight": f"{node.name}.weight", "bias": x["bias"]}
-            return replace(node, op=Depthwise(kernel=(1, 1)), inputs=inputs)
+            return [replace(node, op=Depthwise(kernel=(1, 1)), inputs=inputs)]
         case Activate():
-            return replace(node, op=Pass(tail=Tail(activation=node.op.activation)))
+            return [replace(node, op=Pass(tail=Tail(activation=node.op.activation)))]
         case Pool():
-            return replace(node, op=Pass(tail=Tail(pool=node.op.window)))
+            return [replace(node, op=Pass(tail=Tail(pool=node.op.window)))]
         case Elementwise():
-            return replace(node, op=Pass(tail=Tail(residual=node.op.operation)))
-        case Pad(mode="zero", value=0.0):
-            start = -node.op.channels[0]
-            return _select(graph, node, (start, 1), (1, 1), node.op.pads, constants)
+            return [replace(node, op=Pass(tail=Tail(residual=node.op.operation)))]
         case Pad():
-            return replace(node, op=Pass(pads=node.op.pads, pad_mode=node.op.mode, pad_value=node.op.value))
+            layer = Pass(pads=node.op.pads, pad_mode=node.op.mode, pad_value=node.op.value)
+            channels = np.arange(node.output.shape[0]) - node.op.channels[0]
+            return _select(graph, node, layer, channels, constants)
         case Slice():
-            _, height, width = graph.value(x["x"]).shape
-            crop = (
-                -node.op.start[1],
-                -node.op.start[2],
-                _last(node, 1) + 1 - height,
-                _last(node, 2) + 1 - width,
-            )
-            stride = (node.op.step[1], node.op.step[2])
-            return _select(graph, node, (node.op.start[0], node.op.step[0]), stride, crop, constants)
+            channels = np.arange(node.output.shape[0]) * node.op.step[0] + node.op.start[0]
+            return _select(graph, node, _crop(graph, node), channels, constants)
 
 
-def _last(node: Node, axis: int) -> int:
-    """The last index that a slice takes along an axis."""
+def _lower_convolution(graph: Graph, node: Node, op: Conv, constants: dict[str, Constant]) -> Node:
+    """A kernel is made at least as large as the dilation of the input."""
+    below, right = (max(0, step - taps) for step, taps in zip(op.input_dilation, op.kernel, strict=True))
+    if below or right:
+        name = f"{node.name}.widened_weight"
+        constants[name] = np.pad(graph.array(node.inputs["weight"]), ((0, 0), (0, 0), (0, below), (0, right)))
+        pads = (op.pads[0], op.pads[1], op.pads[2] + below, op.pads[3] + right)
+        op = replace(op, kernel=(op.kernel[0] + below, op.kernel[1] + right), pads=pads)
+        node = replace(node, inputs={**node.inputs, "weight": name})
+    if op.groups == graph.value(node.inputs["x"]).shape[0] == node.output.shape[0]:
+        return replace(node, op=Depthwise(**{f.name: getattr(op, f.name) for f in fields(Depthwise)}))
+    return replace(node, op=op)
+
+
+def _crop(graph: Graph, node: Node) -> Pass:
+    """The rows and columns that a slice takes."""
     assert isinstance(node.op, Slice)
-    return node.op.start[axis] + (node.output.shape[axis] - 1) * node.op.step[axis]
+    _, height, width = graph.value(node.inputs["x"]).shape
+    start, step, size = node.op.start[1:], node.op.step[1:], node.output.shape[1:]
+    last = [first + (count - 1) * stride for first, count, stride in zip(start, size, step, strict=True)]
+    return Pass(stride=(step[0], step[1]), pads=(-start[0], -start[1], last[0] + 1 - height, last[1] + 1 - width))
 
 
-def _lower_grouped(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
-    assert isinstance(node.op, Conv)
-    weight = graph.array(node.inputs["weight"])
-    channels = graph.value(node.inputs["x"]).shape[0]
-    if node.op.groups == channels == len(weight):
-        shared = {f.name: getattr(node.op, f.name) for f in fields(Depthwise)}
-        return replace(node, op=Depthwise(**shared))
-    constants[f"{node.name}.weight"] = block_diagonal(weight, node.op.groups)
-    inputs = {**node.inputs, "weight": f"{node.name}.weight"}
-    return replace(node, op=replace(node.op, groups=1), inputs=inputs)
-
-
-def block_diagonal(weight: NDArray[Any], groups: int) -> NDArray[Any]:
-    """Weights [outputs, inputs / groups, ...] of a grouped convolution as those of an ordinary one, mostly zero."""
-    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    dense = np.zeros((weight.shape[0], inputs * groups, *weight.shape[2:]), weight.dtype)
-    for group in range(groups):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
-    return dense
-
-
-def _select(graph: Graph, node: Node, channels: Pair, stride: Pair, pads: Pads, constants: dict[str, Constant]) -> Node:
-    """Every `channels[1]`-th channel from `channels[0]` on (zero outside the map), at some positions."""
-    inputs, outputs = graph.value(node.inputs["x"]).shape[0], node.output.shape[0]
-    start, step = channels
-    if (start, step) == (0, 1) and inputs == outputs:
-        return replace(node, op=Pass(stride=stride, pads=pads))
+def _select(
+    graph: Graph, node: Node, layer: Pass, channels: NDArray[np.integer], constants: dict[str, Constant]
+) -> list[Node]:
+    """The channels with these numbers, zeros for those outside the map, at the positions that `layer` takes."""
+    inputs = graph.value(node.inputs["x"]).shape[0]
+    first, last = int(channels[0]), int(channels[-1])
+    if np.array_equal(channels, np.arange(inputs)):
+        return [replace(node, op=layer)]
+    if first >= 0 and last < inputs and last - first == len(channels) - 1:
+        return _chain(graph, node, [(Channels(first, last + 1), {}), (layer, {})])
     name = f"{node.name}.selection"
-    constants[name] = selection(np.arange(outputs) * step + start, inputs)
-    return replace(node, op=Conv((1, 1), stride, pads), inputs={**node.inputs, "weight": name})
+    constants[name] = selection(channels, inputs)
+    return _chain(graph, node, [(layer, {}), (Conv((1, 1)), {"weight": name})])
 
 
-def selection(channels: NDArray[np.integer], inputs: int) -> NDArray[np.float32]:
-    """Weights [len(channels), inputs, 1, 1] that hand the given channels on; a channel outside the map gives zero."""
-    ones: NDArray[np.float32] = (channels[:, None] == np.arange(inputs)).astype(np.float32)
-    return ones[:, :, None, None]
+def _chain(graph: Graph, node: Node, parts: list[tuple[Layer | Channels, dict[str, str]]]) -> list[Node]:
+    """Nodes of these operators, with their constants, one after another; the last stands for `node`."""
+    parts = [part for part in parts if part[0] != Pass()]
+    nodes: list[Node] = []
+    x, shape = node.inputs["x"], graph.value(node.inputs["x"]).shape
+    for op, parameters in parts:
+        roles = {"x": shape, **({"weight": (node.output.shape[0], shape[0])} if parameters else {})}
+        shape = output_shape(op, roles)
+        output = node.output if op is parts[-1][0] else Value(f"{node.name}.{type(op).__name__.lower()}", shape)
+        nodes.append(Node(op, {"x": x, **parameters}, output))
+        x = output.name
+    return nodes
