@@ -31,26 +31,39 @@ class Offence:
         return f"{self.node}: {', '.join(self.inputs) or '?'} -> {', '.join(self.outputs) or '?'}"
 
 
-_ACTIVATION = "use Relu, Clip, LeakyRelu or PRelu and retrain"
-_UPSAMPLING = "there is no upsampling yet: end the network before it"
+DEFAULT_FIX = "move it to the network's start or end, where it costs one crossing at most"
+_FLOAT_NETWORK = "export the float network: bfpc quantizes it"
+_BATCH_NORM = "use BatchNormalization and retrain"
+_SINGLE_STEPS = "unroll the loop, or use convolutions over time, and retrain"
 ALTERNATIVES: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Tanh", "Elu", "Gelu", "Erf", "Mish"), _ACTIVATION
-    ),
-    **dict.fromkeys(("ConvTranspose", "Resize", "Upsample", "DepthToSpace"), _UPSAMPLING),
-    **dict.fromkeys(
-        ("QuantizeLinear", "DequantizeLinear", "QLinearConv"), "export the float network: bfpc quantizes it"
-    ),
-    "InstanceNormalization": "use BatchNormalization and retrain",
-    "GroupNormalization": "use BatchNormalization and retrain",
-    "LayerNormalization": "use BatchNormalization and retrain",
-    "Split": "use one Slice per part",
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"), _FLOAT_NETWORK),
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LayerNormalization"), _BATCH_NORM),
+    **dict.fromkeys(("If", "Loop", "Scan", "LSTM", "GRU", "RNN"), _SINGLE_STEPS),
 }
-DEFAULT_FIX = "end the network before it and compute the rest on the host"
 
 
 def refuse_operator(operator: str) -> Unsupported:
     return Unsupported("the accelerator has no such operator", ALTERNATIVES.get(operator, DEFAULT_FIX))
+
+
+def refuse_custom_operator() -> Unsupported:
+    return Unsupported("nothing is known of it but its shapes", "express it in ONNX's own operators")
+
+
+def refuse_layout() -> Unsupported:
+    """For a change of layout that only the host's nodes see."""
+    reason = "it only changes the layout of a tensor on the host"
+    return Unsupported(reason, "none is needed: it follows the nodes around it")
+
+
+def refuse_island(operators: int, share: float, crossing: int) -> Unsupported:
+    """share: of the network's multiplications; crossing: bytes that the host and the accelerator would exchange."""
+    plural = "s" if operators > 1 else ""
+    reason = (
+        f"the accelerator could compute it, but it is on an island of {operators} operator{plural} "
+        f"with {share:.2%} of the network's multiplications, not worth moving {crossing:,} bytes from and to the host"
+    )
+    return Unsupported(reason, "none is needed: with the host's nodes next to it on the accelerator, it would follow")
 
 
 def model_error(offences: Collection[Offence], where: str) -> ModelError:
@@ -58,8 +71,8 @@ def model_error(offences: Collection[Offence], where: str) -> ModelError:
     groups: dict[tuple[str, str, str], list[Offence]] = {}
     for offence in offences:
         groups.setdefault((offence.operator, offence.reason, offence.fix), []).append(offence)
-    lines = [f"{len(offences)} node{'s do' if len(offences) > 1 else ' does'} not map onto the accelerator:"]
+    count = f"{len(offences)} node{'s do' if len(offences) > 1 else ' does'} not map onto it"
+    lines = [f"nothing of the network is left for the accelerator: {count}"]
     for (operator, reason, fix), members in groups.items():
         lines += [f"  {operator}: {reason}", f"    fix: {fix}", *(f"    {member}" for member in members)]
-    fix = "change these nodes, or keep the part before them with onnx.utils.extract_model and run the rest on the host"
-    return ModelError("\n".join(lines), where=where, fix=fix)
+    return ModelError("\n".join(lines), where=where, fix="change these nodes as said")
