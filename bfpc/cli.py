@@ -9,15 +9,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress as ProgressBar
 
 from bfpc import __version__, tables
 from bfpc.errors import BfpcError
 from bfpc.progress import Item, Progress, silent
+
+if TYPE_CHECKING:
+    from bfpc.runtime import DeviceName
 
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
@@ -89,25 +92,60 @@ def verify_command(ctx: click.Context, build: Path, inputs: Path | None, count: 
     with _progress(quiet=as_json) as progress:
         result = verify(build, inputs, count=count, csim=csim, progress=progress)
     _warn(result.warnings)
-    if as_json:
-        click.echo(result.to_json())
-    else:
-        OUT.print(tables.verification(result))
+    _show(result.to_json() if as_json else tables.verification(result))
     ctx.exit(0 if result.passed else 1)
+
+
+@main.command("run")
+@BuildFolder
+@click.option("--input", "inputs", type=click.Path(path_type=Path), required=True, help="Pictures, .npy or .npz.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("outputs.npz"), show_default=True)
+@click.option("--device", type=click.Choice(["emulator", "csim"]), default="emulator", show_default=True)
+def run_command(build: Path, inputs: Path, output: Path, device: DeviceName) -> None:
+    """Run the folder BUILD on data, host segments included, and write a .npz with one array for each output."""
+    from bfpc.runtime import run_files
+
+    with _progress() as progress:
+        result = run_files(build, inputs, output, device, progress)
+    OUT.print(tables.ran(result, output))
+
+
+@main.command("export")
+@BuildFolder
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("quantized.onnx"), show_default=True)
+def export_command(build: Path, output: Path) -> None:
+    """Write the quantized network of the folder BUILD as an ONNX model that gives the same bits in onnxruntime."""
+    from bfpc.export import export
+
+    with _progress() as progress:
+        result = export(build, output, progress)
+    OUT.print(tables.exported(result, output))
 
 
 @main.command("inspect")
 @BuildFolder
+@click.option("--partition", is_flag=True, help="Show what runs on the host, why, and what crosses.")
 @AsJson
-def inspect_command(build: Path, as_json: bool) -> None:
+def inspect_command(build: Path, partition: bool, as_json: bool) -> None:
     """Show what the folder BUILD holds: formats, tiling, utilization, bytes, and the HLS files."""
     from bfpc.inspection import inspect
 
-    found = inspect(build)
-    if as_json:
-        click.echo(found.to_json())
+    if partition:
+        from bfpc.partition_view import inspect_partition
+
+        view = inspect_partition(build)
+        _show(view.to_json() if as_json else tables.partition(view))
     else:
-        OUT.print(tables.inspection(found))
+        found = inspect(build)
+        _show(found.to_json() if as_json else tables.inspection(found))
+
+
+def _show(shown: str | RenderableType) -> None:
+    """JSON as it is, tables as wide as the terminal."""
+    if isinstance(shown, str):
+        click.echo(shown)
+    else:
+        OUT.print(shown)
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

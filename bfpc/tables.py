@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +12,12 @@ from rich.table import Table
 from bfpc.comparison import Comparison, Verification
 from bfpc.inspection import Inspection
 
+if TYPE_CHECKING:  # what the commands import that need it
+    from bfpc.export import Exported
+    from bfpc.partition_view import PartitionView, Segment
+    from bfpc.runtime import Ran
+
+SHOWN_NAMES = 8
 VERDICTS = {
     None: "Bits: not compared with the C++ (--csim does)",
     True: "Bits: the C++ and the emulator agree in every stored tensor",
@@ -97,6 +104,74 @@ def summary(found: Inspection) -> RenderableType:
         "Build": str(found.folder),
     }
     for row in rows.items():
+        table.add_row(*row)
+    return table
+
+
+def partition(found: PartitionView) -> RenderableType:
+    """The chain of segments, what crosses between them, and for every node on the host the reason and the way out."""
+    chain = Table.grid(padding=(0, 2))
+    for row in _chain(found):
+        chain.add_row(*row)
+    whose = [segment for segment in found.segments if segment.file is not None]
+    if not whose:
+        return Group(chain, "", "Everything runs on the accelerator.")
+    reasons = [row for segment in whose for row in _reasons(segment)]
+    crossing = sum(crossing.bytes for crossing in found.crossings)
+    return Group(
+        chain,
+        "",
+        _wide_table("On the host", ("segment", "operator", "nodes", "reason", "what would help"), reasons),
+        "",
+        f"{len(found.crossings)} tensors cross, {_count(crossing)} bytes an image",
+        *([] if found.picture is None else [f"Picture: {found.picture}"]),
+    )
+
+
+def _chain(found: PartitionView) -> Iterator[tuple[str, str]]:
+    """One line a segment, and between them one for each tensor that crosses."""
+    crossings = {crossing.tensor: crossing for crossing in found.crossings}
+    for segment in found.segments:
+        accelerated = f"{segment.layers} layers, {_count(segment.macs)} MACs"
+        yield segment.name, accelerated if segment.file is None else f"{len(segment.nodes)} nodes, {segment.file}"
+        for crossing in (crossings[name] for name in segment.writes if name in crossings):
+            yield (
+                "  |",
+                f"{crossing.tensor} {list(crossing.shape)}, {_count(crossing.bytes)} bytes to the {crossing.to}",
+            )
+
+
+def _reasons(segment: Segment) -> list[tuple[str, ...]]:
+    """The nodes of a host segment, those together that are there for the same reason."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for node in segment.nodes:
+        groups.setdefault((node.operator, node.reason, node.fix), []).append(node.name)
+    return [(segment.name, operator, _names(names), reason, fix) for (operator, reason, fix), names in groups.items()]
+
+
+def _names(names: Sequence[str]) -> str:
+    rest = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def exported(found: Exported, path: Path) -> str:
+    """What an export wrote."""
+    names = f"{', '.join(found.inputs)} -> {', '.join(found.outputs)}"
+    return f"{path}: {names}; {found.nodes} nodes of opset {found.opset}, {_count(found.bytes)} bytes"
+
+
+def ran(found: Ran, path: Path) -> RenderableType:
+    """What a run wrote: the outputs' shapes and types."""
+    rows = [(name, f"{list(array.shape)}", str(array.dtype)) for name, array in found.outputs.items()]
+    return Group(_table("", ("output", "shape", "type"), (), rows), "", f"{found.images} images, written to {path}")
+
+
+def _wide_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of texts, all of which give way where the terminal is narrow."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
         table.add_row(*row)
     return table
 
