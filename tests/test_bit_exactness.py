@@ -96,7 +96,19 @@ def random_config(seed: int, array: Mapping[str, int]) -> Config:
 @pytest.mark.parametrize("seed", range(60))
 def test_random_networks_with_random_formats(seed: int, tmp_path: Path) -> None:
     config = random_config(seed, ARRAYS[seed % len(ARRAYS)])
-    assert_bit_exact(compile_and_verify(random_network(seed), config, tmp_path))
+    assert_bit_exact(compile_and_verify(random_network(seed, with_host=seed % 3 == 0), config, tmp_path))
+
+
+@pytest.mark.usefixtures("widest")
+@pytest.mark.parametrize("block_size", [8, 16, 32, 64])
+@pytest.mark.parametrize("preset", ["int8", "int54", "int4"])
+def test_presets_with_blocks_of_any_size(preset: str, block_size: int, tmp_path: Path) -> None:
+    document = load_config(preset).model_dump(mode="json", exclude_unset=True)
+    for kind in ("activation", "weight"):
+        document["formats"][kind]["block_size"] = block_size
+    document["architecture"] = {"c_vec": 64, "k_vec": 64, "block": 8, "accumulator_bits": 48}
+    seed = 300 + block_size + len(preset)
+    assert_bit_exact(compile_and_verify(random_network(seed), Config.model_validate(document), tmp_path))
 
 
 @pytest.mark.parametrize(("seed", "preset"), list(enumerate(PRESETS, start=100)))
@@ -203,9 +215,70 @@ def single_positions(net: OnnxWriter) -> list[Tensor]:
     return [net.node("Gemm", [flat.name, net.normal(2, 70), net.normal(70)], (1, 70))]
 
 
+def encoder_and_decoder(net: OnnxWriter) -> list[Tensor]:
+    """As UNet: a transposed convolution doubles the map, which joins the one of that size, in whole channel groups."""
+    x = net.input(1, 3, 8, 12)
+    skip = relu(net, conv(net, x, 64, 3))
+    inner = net.node("MaxPool", [skip.name], (1, 64, 4, 6), kernel_shape=[2, 2], strides=[2, 2])
+    inner = relu(net, conv(net, inner, 128, 3))
+    weight = net.normal(128, 64, 2, 2, scale=128**-0.5)
+    size = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    outer = net.node("ConvTranspose", [inner.name, weight, net.normal(64)], (1, 64, 8, 12), **size)
+    return [conv(net, relu(net, conv(net, concat(net, skip, outer), 64, 3)), 2)]
+
+
+def detector(net: OnnxWriter) -> list[Tensor]:
+    """As SSD: L2 normalization, a wide dilation, and heads whose boxes are joined, of which the host makes scores."""
+    x = relu(net, conv(net, net.input(1, 3, 10, 10), 24, 3))
+    length = net.node("ReduceL2", [x.name], (1, 1, 10, 10), axes=[1], keepdims=1)
+    unit = net.node("Div", [x.name, length.name], x.shape)
+    first = net.node("Mul", [unit.name, net.constant(np.full((1, 24, 1, 1), 20, np.float32))], x.shape)
+    weight = net.normal(32, 24, 3, 3, scale=216**-0.5)
+    second = net.node("Conv", [x.name, weight], (1, 32, 10, 10), pads=[6] * 4, dilations=[6] * 2)
+    boxes = []
+    for part in (first, relu(net, second)):
+        last = net.node("Transpose", [conv(net, part, 12, 3).name], (1, 10, 10, 12), perm=[0, 2, 3, 1])
+        boxes.append(net.reshape(last, (1, 300, 4)))
+    joined = net.node("Concat", [part.name for part in boxes], (1, 600, 4), axis=1)
+    return [net.node("Softmax", [joined.name], (1, 600, 4), axis=2)]
+
+
+def gates(net: OnnxWriter) -> list[Tensor]:
+    """As EfficientNet: SiLU, and a map times what two small layers make of its averages."""
+    x = silu(net, conv(net, net.input(1, 3, 7, 9), 40, 3))
+    pooled = net.node("GlobalAveragePool", [x.name], (1, 40, 1, 1))
+    gate = conv(net, silu(net, conv(net, pooled, 10)), 40)
+    gate = net.node("Sigmoid", [gate.name], gate.shape)
+    return [conv(net, net.node("Mul", [x.name, gate.name], x.shape), 12)]
+
+
+def silu(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("Mul", [x.name, net.node("Sigmoid", [x.name], x.shape).name], x.shape)
+
+
+def shuffled(net: OnnxWriter) -> list[Tensor]:
+    """As ShuffleNet: half of the channels pass, and all are shuffled."""
+    x = relu(net, conv(net, net.input(1, 3, 6, 6), 64, 3))
+    kept, changed = net.parts("Split", [x.name], [(1, 32, 6, 6)] * 2, axis=1)
+    joined = concat(net, kept, relu(net, conv(net, changed, 32, 3)))
+    apart = net.reshape(joined, (1, 2, 32, 6, 6))
+    mixed = net.node("Transpose", [apart.name], (1, 32, 2, 6, 6), perm=[0, 2, 1, 3, 4])
+    return [conv(net, net.reshape(mixed, (1, 64, 6, 6)), 8)]
+
+
+def host_between(net: OnnxWriter) -> list[Tensor]:
+    """Twice to the host and back: what it makes is multiplied, and concatenated."""
+    x = relu(net, conv(net, net.input(1, 3, 8, 8), 32, 3))
+    weights = net.node("Softmax", [conv(net, x, 32).name], x.shape, axis=1)
+    y = conv(net, net.node("Mul", [x.name, weights.name], x.shape), 32, 3)
+    floor = net.node("Floor", [y.name], y.shape)
+    return [conv(net, concat(net, y, floor), 5, 3)]
+
+
 NETWORKS: tuple[Build, ...] = (
     *(concat_written_in_place, concat_off_the_groups, concat_of_shared_maps, channel_slices),
     *(pool_cascade, several_inputs_and_outputs, channels_last, single_positions),
+    *(encoder_and_decoder, detector, gates, shuffled, host_between),
 )
 
 
