@@ -8,7 +8,7 @@ import numpy as np
 
 from bfpc.backend.architecture import Architecture
 from bfpc.ir.graph import Constant, Graph, Node, Port, Value
-from bfpc.ir.operators import Clip, Concat, Conv, Depthwise, Pads, Pass, PRelu, Table, Tail, Window
+from bfpc.ir.operators import Channels, Clip, Concat, Conv, Depthwise, Pads, Pass, PRelu, Table, Tail, Window
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
@@ -64,9 +64,11 @@ class Draft:
             return constant.mantissas.shape if isinstance(constant, BfpTensor) else constant.shape
         return next(v.shape for v in [*self.values, *(node.output for node in self.nodes)] if v.name == name)
 
-    def add(self, name: str, op: Conv | Depthwise | Pass | Concat, inputs: dict[str, str]) -> str:
+    def add(self, name: str, op: Conv | Depthwise | Pass | Concat | Channels, inputs: dict[str, str]) -> str:
         known = {role: self.shape(source) for role, source in inputs.items()}
-        arithmetic = None if isinstance(op, Concat) else replace(ARITHMETIC, accumulator_bits=self.accumulator_bits)
+        arithmetic = (
+            None if isinstance(op, Concat | Channels) else replace(ARITHMETIC, accumulator_bits=self.accumulator_bits)
+        )
         self.nodes.append(Node(op, inputs, Value(name, output_shape(op, known), self.activation), arithmetic))
         return name
 
