@@ -7,14 +7,14 @@ format is quantized to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 
 from bfpc.emulator.array import lower_array
 from bfpc.emulator.exact import FLOAT32_LIMIT
-from bfpc.emulator.onnx_builder import FLOAT32, FLOAT64, OnnxBuilder, Tensor
+from bfpc.emulator.onnx_builder import FLOAT32, FLOAT64, OnnxBuilder, Tensor, float_tensor
 from bfpc.emulator.quantizer import lower_quantizer
 from bfpc.emulator.tail import lower_tail
 from bfpc.ir.graph import Graph, Node
@@ -48,22 +48,31 @@ def lower(graph: Graph, outputs: Sequence[str], *, with_lsb: bool = False) -> on
     """
     builder, block = OnnxBuilder(), block_of(graph)
     lowered = {value.name: Lowered(Tensor(value.name)) for value in graph.values}
-    for node in graph.nodes:
-        lowered[node.name] = _lower_node(builder, graph, node, lowered, block)
-    inputs, results = {}, {}
-    for value in graph.values:
-        inputs[value.name] = ("N", pad_to(value.shape[0], block), *value.shape[1:])
+    lower_nodes(builder, graph, graph.nodes, lowered, block)
+    inputs = [
+        float_tensor(value.name, ("N", pad_to(value.shape[0], block), *value.shape[1:])) for value in graph.values
+    ]
+    results = []
     for name in outputs:
         channels, height, width = graph.value(name).shape
         padded = pad_to(channels, block)
         builder.call("Identity", lowered[name].tensor, output=f"{name}:out")
-        results[f"{name}:out"] = ("N", padded, height, width)
+        results.append(float_tensor(f"{name}:out", ("N", padded, height, width)))
         if with_lsb:
             lsb = lowered[name].lsb
             assert lsb is not None, f"no layer quantizes {name}"
             builder.call("Identity", lsb, output=f"{name}:lsb")
-            results[f"{name}:lsb"] = ("N", padded // graph.format(name).block_size, 1, height * width)
+            blocks = padded // graph.format(name).block_size
+            results.append(float_tensor(f"{name}:lsb", ("N", blocks, 1, height * width)))
     return builder.model(graph.name, inputs, results)
+
+
+def lower_nodes(
+    builder: OnnxBuilder, graph: Graph, nodes: Iterable[Node], lowered: dict[str, Lowered], block: int
+) -> None:
+    """Adds to `lowered` what the nodes make, from what is there."""
+    for node in nodes:
+        lowered[node.name] = _lower_node(builder, graph, node, lowered, block)
 
 
 def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping[str, Lowered], block: int) -> Lowered:
@@ -89,8 +98,8 @@ def _lower_concat(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mappi
     parts = []
     for name in node.inputs.values():
         part, channels = lowered[name].tensor, graph.value(name).shape[0]
-        parts.append(_channels(builder, part, 0, channels) if channels % block else part)
-    return _whole_blocks(builder, builder.call("Concat", *parts, axis=1), node.output.shape[0], block)
+        parts.append(take_channels(builder, part, 0, channels) if channels % block else part)
+    return whole_blocks(builder, builder.call("Concat", *parts, axis=1), node.output.shape[0], block)
 
 
 def _lower_channels(
@@ -99,16 +108,17 @@ def _lower_channels(
     source, size = node.inputs["x"], op.stop - op.start
     if op.stop == graph.value(source).shape[0]:  # the source's padding follows
         stored = pad_to(op.stop, block)
-        part = _channels(builder, lowered[source].tensor, op.start, min(op.start + pad_to(size, block), stored))
-        return _whole_blocks(builder, part, min(pad_to(size, block), stored - op.start), block)
-    return _whole_blocks(builder, _channels(builder, lowered[source].tensor, op.start, op.stop), size, block)
+        part = take_channels(builder, lowered[source].tensor, op.start, min(op.start + pad_to(size, block), stored))
+        return whole_blocks(builder, part, min(pad_to(size, block), stored - op.start), block)
+    return whole_blocks(builder, take_channels(builder, lowered[source].tensor, op.start, op.stop), size, block)
 
 
-def _channels(builder: OnnxBuilder, x: Tensor, start: int, stop: int) -> Tensor:
+def take_channels(builder: OnnxBuilder, x: Tensor, start: int, stop: int) -> Tensor:
+    """The channels from `start` to before `stop`."""
     return builder.call("Slice", x, builder.integers(start), builder.integers(stop), builder.integers(1))
 
 
-def _whole_blocks(builder: OnnxBuilder, x: Tensor, channels: int, block: int) -> Tensor:
+def whole_blocks(builder: OnnxBuilder, x: Tensor, channels: int, block: int) -> Tensor:
     """A map of so many channels, padded with zeros to whole blocks."""
     missing = pad_to(channels, block) - channels
     return x if missing == 0 else builder.call("Pad", x, builder.integers(0, 0, 0, 0, 0, missing, 0, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 17
 IR_VERSION = 8
 FLOAT32, FLOAT64, INT32 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32)
-ELEMENT_TYPES = {FLOAT32: TensorProto.FLOAT, FLOAT64: TensorProto.DOUBLE, INT32: TensorProto.INT32}
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,9 @@ class Tensor:
 class OnnxBuilder:
     """Collects nodes and initializers in the order they are called for."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET, reserved: Collection[str] = ()) -> None:
+        """opset: from 13 on; reserved: names that are taken."""
+        self._opset, self._reserved = opset, frozenset(reserved)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._small_constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -43,10 +44,21 @@ class OnnxBuilder:
         self._nodes.append(helper.make_node(op_type, names, [name], name=name, **attributes))
         return Tensor(name, first.dtype)
 
+    def reduce(self, op_type: str, x: Tensor, *axes: int) -> Tensor:
+        """ReduceMax, ReduceMin or ReduceSum over axes, which stay with size 1."""
+        if op_type == "ReduceSum" or self._opset >= 18:
+            return self.call(op_type, x, self.integers(*axes), keepdims=1)
+        return self.call(op_type, x, axes=axes, keepdims=1)
+
+    def merge(self, graph: onnx.GraphProto) -> None:
+        """Adds another graph's nodes and initializers, whose names are its own."""
+        self._nodes.extend(graph.node)
+        self._initializers.extend(graph.initializer)
+
     def cast(self, x: Tensor, dtype: np.dtype[Any]) -> Tensor:
         if x.dtype == dtype:
             return x
-        return Tensor(self.call("Cast", x, to=ELEMENT_TYPES[dtype]).name, dtype)
+        return Tensor(self.call("Cast", x, to=helper.np_dtype_to_tensor_dtype(dtype)).name, dtype)
 
     def number(self, value: float, like: Tensor) -> Tensor:
         """A scalar of the type of `like`."""
@@ -72,17 +84,25 @@ class OnnxBuilder:
 
     def _fresh(self, hint: str) -> str:
         self._count += 1
-        return f"{hint}:{self._count}"
+        name = f"{hint}:{self._count}"
+        return name if name not in self._reserved else self._fresh(hint)
 
     def model(
-        self, name: str, inputs: Mapping[str, tuple[int | str, ...]], outputs: Mapping[str, tuple[int | str, ...]]
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        domains: Mapping[str, int] | None = None,
     ) -> onnx.ModelProto:
-        """The finished model; its float32 inputs and outputs by name and shape."""
-        sources, results = (
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in side.items()]
-            for side in (inputs, outputs)
-        )
-        graph = helper.make_graph(self._nodes, name, sources, results, initializer=self._initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="bfpc")
-        model.ir_version = IR_VERSION
+        """The finished model; domains: versions of operator sets beside ONNX's own."""
+        graph = helper.make_graph(self._nodes, name, inputs, outputs, initializer=self._initializers)
+        versions = {"": self._opset, **(domains or {})}
+        opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="bfpc")
+        model.ir_version = max(IR_VERSION, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
         return model
+
+
+def float_tensor(name: str, shape: Sequence[int | str | None]) -> onnx.ValueInfoProto:
+    """The declaration of a float32 input or output."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

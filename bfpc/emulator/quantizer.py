@@ -21,19 +21,46 @@ def lower_quantizer(
     shape: (channels, height, width) with whole blocks of channels. The second result is the weight of each block's
     LSB, float32 [batch, blocks, 1, height * width].
     """
-    channels, height, width = shape
-    blocked = builder.integers(0, channels // format.block_size, format.block_size, height * width)
-    x = builder.call("Reshape", x, blocked)
-    lsb = _block_lsb(builder, _block_maximum(builder, x, exponent, format), exponent, format)
-    magic = builder.call("Mul", lsb, builder.number(1.5 * 2.0 ** (_precision(x) - 1), x))
-    x = builder.call("Sub", builder.call("Add", x, magic), magic)
+    x = _blocked(builder, x, shape, format)
+    lsb = _power_of_two(builder, _block_maximum(builder, x, exponent, format), 1 - format.magnitude_bits)
+    top = format.exponent + format.exponent_range
+    # No block of integers is shorter than 0 bits, which keeps its exponent above this.
+    bottom = max(format.exponent, min(exponent - format.magnitude_bits, top))
+    lsb = builder.call("Clip", lsb, builder.number(2.0**bottom, lsb), builder.number(2.0**top, lsb))
+    x = _rounded(builder, x, lsb)
     x, lsb = builder.cast(x, FLOAT32), builder.cast(lsb, FLOAT32)
     x = builder.call("Min", x, builder.call("Mul", lsb, builder.number(format.max_mantissa, lsb)))
     if format.signed:
         # Only a block above the window's top can fall below the smallest mantissa.
-        lowest = format.min_mantissa * 2.0 ** (format.exponent + format.exponent_range)
-        x = builder.call("Max", x, builder.number(lowest, x))
-    return builder.call("Reshape", x, builder.integers(0, channels, height, width)), lsb
+        x = builder.call("Max", x, builder.number(format.min_mantissa * 2.0**top, x))
+    return builder.call("Reshape", x, builder.integers(0, *shape)), lsb
+
+
+def lower_input_quantizer(builder: OnnxBuilder, x: Tensor, shape: tuple[int, int, int], format: BfpFormat) -> Tensor:
+    """Quantizes x, any real numbers, float32 [batch, channels, height, width], as `numerics.quantize` does.
+
+    shape: (channels, height, width) with whole blocks of channels. Infinities saturate.
+    """
+    x = _blocked(builder, x, shape, format)
+    top = format.exponent + format.exponent_range
+    magnitude = builder.call("Neg", builder.reduce("ReduceMin", x, 2))
+    magnitude = builder.call("Min", magnitude, builder.number(2.0 ** (top + format.magnitude_bits), magnitude))
+    # The next float towards zero, where it matters: a negative power of two needs a bit less.
+    less = builder.call("Sub", magnitude, builder.call("Mul", magnitude, builder.number(2.0**-24, magnitude)))
+    maximum = builder.call("Max", builder.reduce("ReduceMax", x, 2), less)
+    bounds = (2.0 ** (exponent + format.magnitude_bits - 1) for exponent in (format.exponent, top))
+    maximum = builder.call("Clip", maximum, *(builder.number(bound, x) for bound in bounds))
+    lsb = _power_of_two(builder, maximum, 1 - format.magnitude_bits)
+    x = builder.call("Min", _rounded(builder, x, lsb), builder.call("Mul", lsb, builder.number(format.max_mantissa, x)))
+    x = builder.call("Max", x, builder.number(format.min_mantissa * 2.0**top, x))
+    return builder.call("Reshape", x, builder.integers(0, *shape))
+
+
+def _blocked(builder: OnnxBuilder, x: Tensor, shape: tuple[int, int, int], format: BfpFormat) -> Tensor:
+    """[batch, blocks, channels of a block, positions]."""
+    channels, height, width = shape
+    blocks = builder.integers(0, channels // format.block_size, format.block_size, height * width)
+    return builder.call("Reshape", x, blocks)
 
 
 def _precision(x: Tensor) -> int:
@@ -42,23 +69,23 @@ def _precision(x: Tensor) -> int:
 
 def _block_maximum(builder: OnnxBuilder, x: Tensor, exponent: int, format: BfpFormat) -> Tensor:
     """The largest element of each block, [batch, blocks, 1, positions]; a negative one counts as one LSB less."""
-    largest = builder.call("ReduceMax", x, axes=[2], keepdims=1)
+    largest = builder.reduce("ReduceMax", x, 2)
     if not format.signed:
         return largest
-    smallest = builder.call("ReduceMin", x, axes=[2], keepdims=1)
+    smallest = builder.reduce("ReduceMin", x, 2)
     below_zero = builder.call("Sub", builder.number(-(2.0**exponent), x), smallest)
     return builder.call("Max", largest, below_zero)
 
 
-def _block_lsb(builder: OnnxBuilder, maximum: Tensor, exponent: int, format: BfpFormat) -> Tensor:
-    """The weight of each block's LSB, kept in the exponent window."""
-    precision = _precision(maximum)
-    scale = 2.0 ** (1 - format.magnitude_bits)  # from the power of two to the LSB
-    q = builder.call("Mul", maximum, builder.number((2.0 ** (precision - 1) + 1) * scale, maximum))
+def _power_of_two(builder: OnnxBuilder, x: Tensor, scale: int) -> Tensor:
+    """The largest power of two up to x, times `2**scale`."""
+    precision = _precision(x)
+    q = builder.call("Mul", x, builder.number((2.0 ** (precision - 1) + 1) * 2.0**scale, x))
     # q * (1 - 2**-p) as a subtraction: some optimizers take that constant for 1 and drop the product.
-    shaved = builder.call("Sub", q, builder.call("Mul", q, builder.number(2.0**-precision, q)))
-    lsb = builder.call("Sub", q, shaved)
-    top = format.exponent + format.exponent_range
-    # No block of integers is shorter than 0 bits, which keeps its exponent above this.
-    bottom = max(format.exponent, min(exponent - format.magnitude_bits, top))
-    return builder.call("Clip", lsb, builder.number(2.0**bottom, lsb), builder.number(2.0**top, lsb))
+    return builder.call("Sub", q, builder.call("Sub", q, builder.call("Mul", q, builder.number(2.0**-precision, q))))
+
+
+def _rounded(builder: OnnxBuilder, x: Tensor, lsb: Tensor) -> Tensor:
+    """x as multiples of the LSBs."""
+    magic = builder.call("Mul", lsb, builder.number(1.5 * 2.0 ** (_precision(x) - 1), x))
+    return builder.call("Sub", builder.call("Add", x, magic), magic)

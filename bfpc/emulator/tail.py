@@ -109,7 +109,7 @@ def _pool(
 def _window_sum(builder: OnnxBuilder, x: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
     """The sum over each window, as a sum of strided slices or of the whole map: exact in float64."""
     if window.kernel == size and not any(window.pads):
-        return builder.call("ReduceSum", x, builder.integers(2, 3), keepdims=1)
+        return builder.reduce("ReduceSum", x, 2, 3)
     top, left, bottom, right = window.pads
     x = builder.call("Pad", x, builder.integers(0, 0, top, left, 0, 0, bottom, right))
     height, width = window.output_size(size)

@@ -1,0 +1,97 @@
+"""The quantized network as one ONNX model of standard operators, exact to the bit.
+
+It takes the original network's inputs, quantizes them as the host does for the accelerator, computes the layers as the
+emulator does, and has the host's segments, as they are, between and around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import numpy as np
+import onnx
+
+from bfpc.emulator.host_models import HostModel, load_host
+from bfpc.emulator.layouts import lower_input, to_onnx
+from bfpc.emulator.lowering import Lowered, block_of, lower_nodes
+from bfpc.emulator.onnx_builder import OPSET, OnnxBuilder, Tensor, float_tensor
+from bfpc.ir.graph import Graph, Port, Shape
+from bfpc.ir.partition import HostSegment
+
+Batch = int | str
+Declared = Mapping[str, onnx.ValueInfoProto]
+
+
+def export_model(graph: Graph, host: Sequence[HostSegment], outputs: Sequence[str], name: str) -> onnx.ModelProto:
+    """A quantized graph and what the host computes around it, as a model named `name` with float32 maps.
+
+    outputs: the ONNX names of the network's outputs, in order. The batch is dynamic unless a host segment fixes it.
+    Raises ModelError where the host's operators are of an old opset that onnx cannot convert.
+    """
+    loaded = load_host(host, OPSET, taken=[*outputs, *(port.name for port in graph.inputs)])
+    segments = loaded.segments
+    inputs, results = _declarations(graph, segments)
+    builder = OnnxBuilder(loaded.opset, reserved=[*inputs, *outputs])
+    tensors = {key: Tensor(key, _element_type(declared)) for key, declared in inputs.items()}
+    maps: dict[str, Lowered] = {}
+    stages, block = graph.stages, block_of(graph)
+    for stage in range(max([*stages.values(), *(segment.stage for segment in segments)], default=0) + 1):
+        for segment in (segment for segment in segments if segment.stage == stage):
+            tensors |= _merge(builder, segment, tensors)
+        for port in (port for port in graph.inputs if port.stage == stage):
+            maps[port.value] = Lowered(lower_input(builder, tensors[port.name], port, graph.value(port.value), block))
+        lower_nodes(builder, graph, [node for node in graph.nodes if stages[node.name] == stage], maps, block)
+        for port in (port for port in graph.outputs if stages[port.value] == stage):
+            tensors[port.name] = to_onnx(builder, maps[port.value].tensor, port.axes, graph.value(port.value).shape)
+    for key in outputs:
+        builder.call("Identity", tensors[key], output=key)
+    return builder.model(name, list(inputs.values()), [results[key] for key in outputs], loaded.domains)
+
+
+def _merge(builder: OnnxBuilder, segment: HostModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Adds a segment's nodes; returns its outputs by their original names."""
+    for name, declared in segment.inputs.items():
+        builder.call("Identity", builder.cast(tensors[name], _element_type(declared)), output=segment.prefix + name)
+    builder.merge(segment.graph)
+    return {name: Tensor(segment.prefix + name, _element_type(info)) for name, info in segment.outputs.items()}
+
+
+def _element_type(declared: onnx.ValueInfoProto) -> np.dtype[np.generic]:
+    return onnx.helper.tensor_dtype_to_np_dtype(declared.type.tensor_type.elem_type)
+
+
+def _declarations(
+    graph: Graph, segments: Sequence[HostModel]
+) -> tuple[dict[str, onnx.ValueInfoProto], dict[str, onnx.ValueInfoProto]]:
+    """The network's inputs and outputs by name; those that the host reads or makes are declared as it does."""
+    read = {name: info for segment in segments for name, info in segment.inputs.items()}
+    made = {name: info for segment in segments for name, info in segment.outputs.items()}
+    inner = {port.name for port in graph.outputs}
+    batch = _batch(graph, read)
+    maps = {port.name: _declare(graph, port, batch) for port in (*graph.inputs, *graph.outputs)}
+    wanted = [*(port.name for port in graph.inputs), *read]
+    inputs = {name: {**maps, **read}[name] for name in wanted if name not in {*made, *inner}}
+    return inputs, {**inputs, **maps, **made}
+
+
+def _declare(graph: Graph, port: Port, batch: Batch) -> onnx.ValueInfoProto:
+    return float_tensor(port.name, _dims(port, port.map_shape(graph.value(port.value)), batch))
+
+
+def _batch(graph: Graph, read: Declared) -> Batch:
+    """The number of images that a host segment asks for; "N", any number, where none does."""
+    ports = [port for port in (*graph.inputs, *graph.outputs) if port.name in read and "N" in port.axes]
+    sizes = [read[port.name].type.tensor_type.shape.dim[port.axes.index("N")].dim_value for port in ports]
+    return next((size for size in sizes if size > 0), "N")
+
+
+def _dims(port: Port, shape: Shape, batch: Batch) -> list[int | str | None]:
+    """The sizes of a port's tensor."""
+    sizes = {**dict(zip("CHW", shape, strict=True)), "N": batch}
+    known: list[int | str | None] = []
+    for group in port.axes:
+        factors = [sizes[axis] for axis in group]
+        numbers = [factor for factor in factors if isinstance(factor, int)]
+        known.append(prod(numbers) if len(numbers) == len(factors) else batch if len(factors) == 1 else None)
+    return known
