@@ -25,7 +25,7 @@ from bfpc.comparison import measure as compare
 from bfpc.data import load_inputs
 from bfpc.emulator.session import Emulator, real_values, stored_inputs
 from bfpc.ir.graph import Graph
-from bfpc.pipeline import input_specs
+from bfpc.signature import input_specs, read_signature
 
 TITLE = (
     f"Accuracy: calibrated on {CALIBRATION_IMAGES} pictures, compared on others (photographs: the remaining 92; "
@@ -67,7 +67,8 @@ def _labels(trained: Trained) -> NDArray[Any] | None:
 def _scores(folder: Path, pictures: Path) -> tuple[Scores, Scores]:
     """The class scores of the original network and of the build, before a softmax that the host computes."""
     read = read_build(folder)
-    data = load_inputs(pictures, input_specs(read.graph), read.config.preprocessing, CIFAR10_PICTURES)
+    specs = input_specs(read_signature(onnx.load(read.model), read.graph), read.graph)
+    data = load_inputs(pictures, specs, read.config.preprocessing, CIFAR10_PICTURES)
     ((name, images),) = data.arrays.items()
     output = read.graph.outputs[0].name
     original, emulator = _original(read.model, output), Emulator(read.graph, [read.graph.outputs[0].value])

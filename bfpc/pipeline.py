@@ -12,12 +12,12 @@ from bfpc.backend.build_folder import check_replaceable, write_build
 from bfpc.backend.design import Design, Vectors, make_design
 from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config
-from bfpc.data import InputData, InputSpec, load_inputs
+from bfpc.data import InputData, load_inputs
 from bfpc.emulator.session import Emulator, Maps, folded_inputs, real_values, stored_inputs
 from bfpc.errors import BuildError
-from bfpc.frontend.reader import read_model
+from bfpc.frontend.reader import Network, read_model
+from bfpc.host_tensors import add_host_tensors
 from bfpc.ir.graph import Graph, GraphError
-from bfpc.ir.layout import onnx_shape
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
 from bfpc.passes.absorb_pass import absorb_pass
@@ -29,14 +29,17 @@ from bfpc.passes.compose_selections import compose_selections
 from bfpc.passes.correct_bias import correct_bias
 from bfpc.passes.fold_input import fold_input
 from bfpc.passes.fold_scale import fold_scale
+from bfpc.passes.fuse_tables import fuse_tables
 from bfpc.passes.fuse_tails import fuse_tails, tail_fits
 from bfpc.passes.lower_layers import lower_layers
+from bfpc.passes.order_stages import order_stages
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights
 from bfpc.passes.split_groups import split_groups
 from bfpc.passes.view_channels import view_channels
 from bfpc.progress import Progress, silent, step
+from bfpc.signature import input_specs, read_signature
 
 Pass = Callable[[Graph], Graph]
 
@@ -66,7 +69,7 @@ def compile_model(
     network = step(progress, "reading the model", lambda: read_model(model))
     dump = Dump(dump_ir)
     graph = run_passes(network.graph, float_passes(config), dump)
-    data = load_inputs(calibration, input_specs(graph), config.preprocessing, config.calibration.images)
+    data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
     statistics = calibrate(graph, progress(list(_images(graph, data)), "calibrating"), prepare)
     graph = run_passes(graph, quantizing_passes(config, statistics, data, progress), dump)
     architecture = size_architecture(graph, config.architecture, config.array_size)
@@ -78,11 +81,19 @@ def compile_model(
     return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))
 
 
+def calibration_data(network: Network, config: Config, source: Path | None) -> InputData:
+    """The network's inputs, and what the host makes of them for the accelerator."""
+    signature = read_signature(network.model, network.graph)
+    data = load_inputs(source, input_specs(signature, network.graph), config.preprocessing, config.calibration.images)
+    return add_host_tensors(data, network.model, signature, network.graph)
+
+
 def float_passes(config: Config) -> dict[str, Pass]:
     """The passes on the float network, by name, in the order they run."""
     array = config.array_size
     return {
         "fold-scale": fold_scale,
+        "fuse-tables": fuse_tables,
         "lower-layers": lower_layers,
         "absorb-pass": absorb_pass,
         "fold-input": partial(fold_input, lanes=array.c_vec),
@@ -92,6 +103,7 @@ def float_passes(config: Config) -> dict[str, Pass]:
         "align-concats": partial(align_concats, group=array.k_vec),
         "compose-selections": partial(compose_selections, lanes=array.c_vec),
         "place-concats": partial(place_concats, group=array.k_vec),
+        "order-stages": order_stages,
     }
 
 
@@ -144,14 +156,6 @@ def run_passes(graph: Graph, passes: Mapping[str, Pass], dump: Dump) -> Graph:
 def prepare(graph: Graph, names: list[str]) -> Runner:
     """Makes a graph ready to run for the passes that need to."""
     return Emulator(graph, names).run
-
-
-def input_specs(graph: Graph) -> list[InputSpec]:
-    """The network's inputs as data must fit them."""
-    return [
-        InputSpec(port.name, onnx_shape(port.axes, port.map_shape(graph.value(port.value))), port.axes)
-        for port in graph.inputs
-    ]
 
 
 def _images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:

@@ -20,7 +20,8 @@ from bfpc.data import load_inputs
 from bfpc.devices import Device, Maps, emulator_device, of_image
 from bfpc.emulator.session import real_values, stored_inputs
 from bfpc.errors import BuildError
-from bfpc.execution import Executor, open_host_model
+from bfpc.execution import Executor
+from bfpc.host_model import open_host_model
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.ir.stages import stage_count

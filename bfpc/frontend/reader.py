@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 import onnx_ir
 
 from bfpc.errors import ModelError
@@ -38,6 +39,7 @@ class Network:
 def read_model(path: Path) -> Network:
     """Reads a model; raises ModelError, with all its nodes, where none maps onto the accelerator."""
     model, notes = load_model(path)
+    model = onnx.inliner.inline_local_functions(model) if model.functions else model
     simplified = simplify(model, path)
     inputs = input_tensors(simplified, path)
     _check_outputs(simplified.graph, path)
