@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
 from bfpc.errors import ModelError
+from bfpc.frontend.rearranging import rearrangement
 from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor
 from bfpc.frontend.unsupported import Unsupported
-from bfpc.ir.graph import Node, Value
+from bfpc.ir.graph import Node, Shape, Value
 from bfpc.ir.layout import Axes
 from bfpc.ir.operators import Operator
 from bfpc.ir.shapes import output_shape
@@ -32,21 +33,58 @@ class GraphBuilder:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    _shapes: dict[str, Shape] = field(default_factory=dict, init=False)  # of the values that nodes make
 
-    def feature(self, node: onnx_ir.Node, index: int = 0) -> Tensor:
-        """The feature map that is the node's input `index`; raises Unsupported if that is a constant."""
+    def fork(self) -> GraphBuilder:
+        """A copy: what is added to it doesn't reach the original."""
+        copied = replace(self, tensors=dict(self.tensors), nodes=list(self.nodes), constants=dict(self.constants))
+        copied._shapes.update(self._shapes)
+        return copied
+
+    def view(self, node: onnx_ir.Node, index: int = 0) -> Tensor:
+        """The feature map that is the node's input `index`, maybe with split axes; Unsupported if it's a constant."""
         name = input_name(node, index)
         if name not in self.tensors:
             raise Unsupported(f"its input {index} is a constant, not a feature map", "make the feature map that input")
         return self.tensors[name]
 
-    def emit(self, node: onnx_ir.Node, op: Operator, inputs: dict[str, str], axes: Axes = CHANNELS_FIRST) -> Tensor:
-        """Adds a node that makes the first output of the ONNX node, laid out as `axes`."""
-        shape = output_shape(op, {role: self._shape(name) for role, name in inputs.items()})
+    def feature(self, node: onnx_ir.Node, index: int = 0) -> Tensor:
+        """As `view`, with whole axes: emits the convolution that a split tensor stands for."""
+        x, name = self.view(node, index), input_name(node, index)
+        if not x.is_whole:
+            x = self.tensors[name] = self._moved(x, name)
+        return x
+
+    def rearrange(self, node: onnx_ir.Node, x: Tensor) -> Tensor:
+        """The node's first output, with the elements of `x` in the order that its split axes have."""
+        return x if x.is_whole else self._moved(x, output_name(node))
+
+    def _moved(self, x: Tensor, name: str) -> Tensor:
+        moved = rearrangement(x)
+        weight = self._add(self._free(f"{name}.selection"), moved.weight)
+        return self._append(name, moved.op, {"x": x.value, "weight": weight}, moved.axes)
+
+    def emit(
+        self,
+        node: onnx_ir.Node,
+        op: Operator,
+        inputs: dict[str, str],
+        axes: Axes = CHANNELS_FIRST,
+        *,
+        role: str = "",
+        output: int = 0,
+    ) -> Tensor:
+        """Adds a node that makes an output of the ONNX node, laid out as `axes`, or the inner value `<output>.<role>`."""
+        name = str(node.outputs[output].name)
+        return self._append(self._free(f"{name}.{role}") if role else name, op, inputs, axes)
+
+    def _append(self, name: str, op: Operator, inputs: dict[str, str], axes: Axes) -> Tensor:
+        shape = output_shape(op, {role: self._shape(operand) for role, operand in inputs.items()})
         if min(shape) < 1:
             raise Unsupported(f"its output is empty: (channels, height, width) = {shape}", "check its attributes")
-        self.nodes.append(Node(op, inputs, Value(output_name(node), shape)))
-        return Tensor(output_name(node), shape, axes, self.batch)
+        self.nodes.append(Node(op, inputs, Value(name, shape)))
+        self._shapes[name] = shape
+        return Tensor(name, shape, axes, self.batch)
 
     def keep(self, node: onnx_ir.Node, index: int, array: NDArray[np.floating]) -> str:
         """Adds the constant input `index`, rearranged as `array`, under its ONNX name; returns that name."""
@@ -54,8 +92,11 @@ class GraphBuilder:
 
     def derive(self, node: onnx_ir.Node, role: str, array: NDArray[np.floating]) -> str:
         """Adds a constant computed for a node, as `<output>.<role>`; returns its name."""
-        name = f"{output_name(node)}.{role}"
-        return self._add(name + "_" * (name in self.names), array)
+        return self._add(self._free(f"{output_name(node)}.{role}"), array)
+
+    def _free(self, name: str) -> str:
+        """The name of a new value or constant, without those that the network gives."""
+        return name + "_" * (name in self.names)
 
     def _add(self, name: str, array: NDArray[np.floating]) -> str:
         payload = finite(name, np.ascontiguousarray(array, dtype=np.float32))
@@ -65,7 +106,9 @@ class GraphBuilder:
         return name
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        return self.constants[name].shape if name in self.constants else self.tensors[name].map_shape
+        if name in self.constants:
+            return self.constants[name].shape
+        return self._shapes[name] if name in self._shapes else self.tensors[name].map_shape
 
 
 def output_name(node: onnx_ir.Node) -> str:
@@ -125,9 +168,3 @@ def number(node: onnx_ir.Node, attribute: str, index: int, default: float) -> fl
         return float(constant(node, index).astype(np.float32).reshape(-1)[0])
     given = node.attributes.get_float(attribute)
     return default if given is None else float(given)
-
-
-def pair(node: onnx_ir.Node, attribute: str, default: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    """An attribute of two integers, (vertical, horizontal)."""
-    vertical, horizontal = node.attributes.get_ints(attribute) or default
-    return int(vertical), int(horizontal)

@@ -1,4 +1,4 @@
-"""Concat, Pad and Slice."""
+"""Concat and Pad."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 import onnx_ir
 
 from bfpc.frontend.builder import GraphBuilder, constant, has_input, integers, number
-from bfpc.frontend.tensor import Tensor, show
+from bfpc.frontend.tensor import Tensor, show, single_axis
 from bfpc.frontend.unsupported import Unsupported
-from bfpc.ir.operators import Concat, Pad, Slice
+from bfpc.ir.operators import NO_PADS, Concat, Pad, PadMode, Pads
 
 
 def import_concat(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
@@ -39,47 +39,30 @@ def _same_channels(maps: list[Tensor]) -> list[Tensor]:
 
 def import_pad(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     x = net.feature(node)
-    mode = node.attributes.get_string("mode", "constant")
-    if mode != "constant" or number(node, "value", 2, 0.0) != 0:
-        raise Unsupported(f"it pads in mode {mode}, or not with 0", "pad with the constant 0")
     given = integers(node, "pads", 1) or []
     axes = [int(axis) for axis in constant(node, 3).ravel()] if has_input(node, 3) else range(len(given) // 2)
     sizes = {"N": (0, 0), "C": (0, 0), "H": (0, 0), "W": (0, 0)}
     for index, axis in enumerate(axes):
         before_after = given[index], given[index + len(given) // 2]
         if any(before_after):
-            sizes[_single_axis(x, axis, "pads")] = before_after
+            sizes[single_axis(x, axis, "pads")] = before_after
     if any(sizes["N"]) or min(sizes["C"]) < 0:
         raise Unsupported("it pads the batch, or crops channels", "pad maps only; crop channels with Slice")
+    mode, value = _pad_mode(node), number(node, "value", 2, 0.0)
+    if any(sizes["C"]) and (mode, value) != ("zero", 0.0):
+        raise Unsupported("it adds channels that aren't 0", "add channels of zeros, or join constants on the host")
     (top, bottom), (left, right) = sizes["H"], sizes["W"]
-    op = Pad((top, left, bottom, right), sizes["C"])
-    return x if op == Pad() else net.emit(node, op, {"x": x.value}, x.axes)
-
-
-def import_slice(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = net.feature(node)
-    starts, stops = integers(node, "starts", 1) or [], integers(node, "ends", 2) or []
-    axes = integers(node, "axes", 3) or list(range(len(starts)))
-    steps = integers(node, "steps", 4) or [1] * len(starts)
-    if min(steps) < 1:
-        raise Unsupported(f"its steps are {steps}", "use positive steps")
-    bounds = {letter: (0, x.size(letter), 1) for letter in "NCHW"}
-    for start, stop, step, axis in zip(starts, stops, steps, axes, strict=True):
-        taken = slice(start, stop, step).indices(x.shape[axis])
-        if taken != (0, x.shape[axis], 1):
-            bounds[_single_axis(x, axis, "slices")] = taken
-    if bounds.pop("N") != (0, x.batch, 1):
-        raise Unsupported("it slices the batch", "slice maps only")
-    if all(taken == (0, x.size(letter), 1) for letter, taken in bounds.items()):
+    if mode == "reflect" and (max(top, bottom) >= x.size("H") or max(left, right) >= x.size("W")):
+        raise Unsupported("it reflects more than the map holds", "pad less than the map's height and width")
+    pads: Pads = (top, left, bottom, right)
+    if pads == NO_PADS and not any(sizes["C"]):
         return x
-    channels, rows, columns = bounds["C"], bounds["H"], bounds["W"]
-    op = Slice(*zip(channels, rows, columns, strict=True))
-    return net.emit(node, op, {"x": x.value}, x.axes)
+    return net.emit(node, Pad(pads, sizes["C"], mode, value if mode == "zero" else 0.0), {"x": x.value}, x.axes)
 
 
-def _single_axis(x: Tensor, axis: int, verb: str) -> str:
-    """The map's axis that an ONNX axis is."""
-    group = x.layout[axis] or x.axes[axis]
-    if len(group) != 1:
-        raise Unsupported(f"it {verb} axis {axis} of {show(x.axes)}", "do it before the map is flattened")
-    return group
+def _pad_mode(node: onnx_ir.Node) -> PadMode:
+    modes: dict[str, PadMode] = {"constant": "zero", "edge": "edge", "reflect": "reflect"}
+    given = node.attributes.get_string("mode", "constant") or "constant"
+    if given not in modes:
+        raise Unsupported(f"it pads in mode {given}", "pad with a constant, the edge or a reflection")
+    return modes[given]

@@ -1,4 +1,4 @@
-"""Gemm and MatMul with constant weights: convolutions whose kernel is the whole map."""
+"""Gemm and MatMul with constant weights, as convolutions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
-from bfpc.frontend.builder import GraphBuilder, has_input, weights
-from bfpc.frontend.tensor import Tensor
+from bfpc.frontend.builder import GraphBuilder, has_input, input_name, weights
+from bfpc.frontend.tensor import Tensor, show
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.layout import from_onnx
 from bfpc.ir.operators import Conv
@@ -25,23 +25,47 @@ def import_gemm(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 
 def import_matmul(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = net.feature(node)
-    return _linear(node, net, x, weights(node, 1).T, None)
+    """A map times a constant matrix, or a constant matrix times a map."""
+    if input_name(node, 0) in net.tensors:
+        return _linear(node, net, net.feature(node), _matrix(node, 1).T, None)
+    return _linear(node, net, net.feature(node, 1), _matrix(node, 0), None, axis=-2, index=0)
+
+
+def _matrix(node: onnx_ir.Node, index: int) -> NDArray[np.float32]:
+    matrix = weights(node, index)
+    if matrix.ndim < 2 or any(size > 1 for size in matrix.shape[:-2]):
+        raise Unsupported(f"its weights have shape {list(matrix.shape)}", "use one matrix for the whole batch")
+    return matrix.reshape(matrix.shape[-2:])
 
 
 def _linear(
-    node: onnx_ir.Node, net: GraphBuilder, x: Tensor, matrix: NDArray[np.float32], bias: NDArray[np.float32] | None
+    node: onnx_ir.Node,
+    net: GraphBuilder,
+    x: Tensor,
+    matrix: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    axis: int = -1,
+    index: int = 1,
 ) -> Tensor:
-    """`matrix` [outputs, inputs] times the flattened map, plus `bias` [outputs]."""
-    if len(x.axes) != 2 or x.layout[0] not in ("N", ""):
-        raise Unsupported(f"it works on shape {list(x.shape)}, not [N, features]", "flatten the feature map before it")
-    if matrix.ndim != 2 or matrix.shape[1] != x.shape[1]:
-        raise Unsupported(f"its weights don't fit {x.shape[1]} features", "use a matrix of that many rows")
-    weight = from_onnx(matrix, ("N", x.axes[1]), x.map_shape)
-    inputs = {"x": x.value, "weight": net.keep(node, 1, weight)}
+    """`matrix` [outputs, inputs], the node's input `index`, times what stands along `axis`, plus `bias` [outputs].
+
+    That is a convolution whose kernel is as high and wide as the map where height and width stand along that axis.
+    """
+    summed = x.layout[axis] if len(x.axes) > 1 else "N"
+    if "N" in summed or (x.map_shape[0] > 1 and "C" not in summed):
+        raise Unsupported(
+            f"it sums over an axis of {show(x.axes)} that isn't the channels", "transpose or flatten the map before it"
+        )
+    if matrix.shape[1] != x.shape[axis]:
+        raise Unsupported(f"its weights don't fit {x.shape[axis]} features", "use a matrix of that many rows")
+    kernel = (x.size("H") if "H" in summed else 1, x.size("W") if "W" in summed else 1)
+    weight = from_onnx(matrix, ("N", summed), (x.map_shape[0], *kernel))
+    inputs = {"x": x.value, "weight": net.keep(node, index, weight)}
     if bias is not None:
         inputs["bias"] = net.keep(node, 2, bias)
-    return net.emit(node, Conv(kernel=(x.map_shape[1], x.map_shape[2])), inputs, ("N", "C"))
+    axes = [group.replace("C", "") for group in x.axes]
+    axes[axis] = "C"
+    return net.emit(node, Conv(kernel), inputs, tuple(axes))
 
 
 def _bias(constant: NDArray[np.float32], batch: int, outputs: int) -> NDArray[np.float32]:

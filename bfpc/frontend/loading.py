@@ -17,7 +17,7 @@ EXPORT_AGAIN = "export the network again, or check it with onnx.checker.check_mo
 
 
 def load_model(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Reads a model with its external data, normalised, and notes on what that changed; raises ModelError if it fails."""
+    """Reads a model with its external data, normalized, and notes on what that changed; raises ModelError if it can't."""
     if not path.exists():
         raise ModelError("there is no such model", where=str(path), fix="check the path")
     if path.is_dir():

@@ -2,95 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
 import onnx_ir
 
-from bfpc.frontend.builder import GraphBuilder, has_second_output, integers, pair
-from bfpc.frontend.convolution import resolve_pads
-from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, require_channels_first, show
+from bfpc.frontend.builder import GraphBuilder, Importer, has_second_output
+from bfpc.frontend.tensor import Tensor, channels_first
 from bfpc.frontend.unsupported import Unsupported
+from bfpc.frontend.windows import along_map, resolve_pads
 from bfpc.ir.layout import Axes
-from bfpc.ir.operators import Pads, Pair, Pool, Window
+from bfpc.ir.operators import NO_PADS, Pad, Pair, Pool, Window
 
 Kind = Literal["max", "average"]
 
 
-def import_pool(kind: Kind) -> Callable[[onnx_ir.Node, GraphBuilder], Tensor]:
+def import_pool(kind: Kind) -> Importer:
     """The importer of MaxPool or AveragePool."""
 
     def importer(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-        x = require_channels_first(net.feature(node))
+        x = channels_first(net.feature(node))
         if has_second_output(node):
             raise Unsupported("its second output, the indices, is used", "the accelerator makes the maxima only")
-        if pair(node, "dilations") != (1, 1):
+        if along_map(node, "dilations", x) != (1, 1):
             raise Unsupported("its window is dilated", "use a dense window")
-        return net.emit(node, Pool(_window(node, x, kind)), {"x": x.value})
+        window = _window(node, x, kind)
+        extra = _ceil_mode_pads(x, window) if node.attributes.get_int("ceil_mode", 0) else (0, 0)
+        if any(extra) and window.count_padding:  # zeros that count, then further ones that don't
+            padded = net.emit(node, Pad(window.pads), {"x": x.value}, x.axes, role="padded")
+            op = Pool(replace(window, pads=(0, 0, *extra), count_padding=False))
+            return net.emit(node, op, {"x": padded.value}, x.axes)
+        top, left, bottom, right = window.pads
+        op = Pool(replace(window, pads=(top, left, bottom + extra[0], right + extra[1])))
+        return net.emit(node, op, {"x": x.value}, x.axes)
 
     return importer
 
 
-def import_global_pool(kind: Kind) -> Callable[[onnx_ir.Node, GraphBuilder], Tensor]:
+def import_global_pool(kind: Kind) -> Importer:
     """The importer of GlobalMaxPool or GlobalAveragePool."""
 
     def importer(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-        x = require_channels_first(net.feature(node))
-        return _pool_axes(node, net, x, kind, "HW", CHANNELS_FIRST)
+        x = channels_first(net.feature(node))
+        return pool_axes(node, net, x, kind, "HW", x.axes)
 
     return importer
 
 
-def import_reduce(kind: Kind) -> Callable[[onnx_ir.Node, GraphBuilder], Tensor]:
-    """The importer of ReduceMax or ReduceMean over the map's height and width, wherever they stand."""
-
-    def importer(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-        x = net.feature(node)
-        rank = len(x.axes)
-        given = integers(node, "axes", 1)
-        if not given and node.attributes.get_int("noop_with_empty_axes", 0) == 1:
-            return x
-        reduced = {axis % rank for axis in given or range(rank)}
-        letters = "".join(x.layout[axis] for axis in sorted(reduced))
-        if not set(letters) <= {"H", "W"}:
-            raise Unsupported(
-                f"it reduces over {sorted(reduced)} of {show(x.axes)}", "reduce over height and width only"
-            )
-        keep = node.attributes.get_int("keepdims", 1)
-        axes = tuple("" if axis in reduced else x.axes[axis] for axis in range(rank) if keep or axis not in reduced)
-        return _pool_axes(node, net, x, kind, letters, axes)
-
-    return importer
-
-
-def _pool_axes(node: onnx_ir.Node, net: GraphBuilder, x: Tensor, kind: Kind, letters: str, axes: Axes) -> Tensor:
-    """Pools over the whole of the map's axes `letters`."""
+def pool_axes(
+    node: onnx_ir.Node, net: GraphBuilder, x: Tensor, kind: Kind, letters: str, axes: Axes, role: str = ""
+) -> Tensor:
+    """Pools over the whole of the map's axes `letters`; the result is laid out as `axes`."""
     kernel = (x.size("H") if "H" in letters else 1, x.size("W") if "W" in letters else 1)
     if kernel == (1, 1):
         return replace(x, axes=axes)
-    return net.emit(node, Pool(Window(kind, kernel, stride=kernel)), {"x": x.value}, axes)
+    return net.emit(node, Pool(Window(kind, kernel, stride=kernel)), {"x": x.value}, axes, role=role)
 
 
 def _window(node: onnx_ir.Node, x: Tensor, kind: Kind) -> Window:
-    kernel, stride = pair(node, "kernel_shape"), pair(node, "strides")
+    kernel, stride = along_map(node, "kernel_shape", x), along_map(node, "strides", x)
     pads = resolve_pads(node, x, kernel, stride, (1, 1))
-    count_padding = kind == "average" and bool(node.attributes.get_int("count_include_pad", 0))
-    if any(pad >= size for pad, size in zip(pads, kernel * 2, strict=True)):
+    if any(pad >= size for pad, size in zip(pads, kernel * 2, strict=True)) and pads != NO_PADS:
         raise Unsupported(f"its pads {pads} reach the size of its window {kernel}", "use smaller pads")
-    if node.attributes.get_int("ceil_mode", 0):
-        extra = _ceil_mode_pads(x, kernel, stride, pads)
-        if any(extra) and count_padding:
-            raise Unsupported("ceil_mode and count_include_pad make windows of different counts", "use one of the two")
-        pads = (pads[0], pads[1], pads[2] + extra[0], pads[3] + extra[1])
+    count_padding = kind == "average" and bool(node.attributes.get_int("count_include_pad", 0))
     return Window(kind, kernel, stride, pads, count_padding)
 
 
-def _ceil_mode_pads(x: Tensor, kernel: Pair, stride: Pair, pads: Pads) -> Pair:
+def _ceil_mode_pads(x: Tensor, window: Window) -> Pair:
     """How much further down and right the windows reach in ceil_mode, which drops those that begin in the padding."""
+    (height, width), (rows, columns), pads = window.kernel, window.stride, window.pads
     return (
-        _ceil_mode_pad(x.size("H"), kernel[0], stride[0], pads[0], pads[2]),
-        _ceil_mode_pad(x.size("W"), kernel[1], stride[1], pads[1], pads[3]),
+        _ceil_mode_pad(x.size("H"), height, rows, pads[0], pads[2]),
+        _ceil_mode_pad(x.size("W"), width, columns, pads[1], pads[3]),
     )
 
 

@@ -27,6 +27,7 @@ FUNCTIONS: Mapping[str, Callable[..., Numbers]] = {
     "erf": np.vectorize(erf, otypes=[np.float64]),
     "exp": np.exp,
     "log": np.log,
+    "polynomial": lambda x, *coefficients: np.polynomial.polynomial.polyval(x, coefficients),
     "power": lambda x, exponent: np.power(x, exponent),
     "reciprocal": lambda x: 1.0 / x,
     "sigmoid": _sigmoid,

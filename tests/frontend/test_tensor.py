@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, per_channel, require_channels_first, reshaped, transposed
+from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, per_channel, channels_first, reshaped, transposed
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.layout import to_onnx
 
@@ -53,7 +53,7 @@ def test_a_reshape_that_splits_the_channels_is_refused() -> None:
 
 def test_an_axis_of_size_1_may_stand_anywhere() -> None:
     x = Tensor("x", (6, 1, 1), ("N", "H", "W", "C"))
-    assert require_channels_first(reshaped(x, (1, 6, 1, 1))).axes == CHANNELS_FIRST
+    assert channels_first(reshaped(x, (1, 6, 1, 1))).axes == CHANNELS_FIRST
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_axis_of_size_1_may_stand_anywhere() -> None:
 )
 def test_maps_that_are_not_channels_first_are_refused(axes: tuple[str, ...], reason: str) -> None:
     with pytest.raises(Unsupported, match=reason):
-        require_channels_first(Tensor("x", (2, 3, 4), axes))
+        channels_first(Tensor("x", (2, 3, 4), axes))
 
 
 @given(maps, st.permutations(range(4)))

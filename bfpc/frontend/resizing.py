@@ -1,0 +1,178 @@
+"""Resize and Upsample by whole factors.
+
+nearest   ->  Pass with input_dilation, which repeats every position; or with a stride, where the map becomes smaller
+linear    ->  Conv of each channel with input_dilation and a triangle as its filter; or with a stride and two taps
+
+Positions beyond the map repeat its edge, which is the same as ONNX's clamping of coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+import onnx_ir
+from numpy.typing import NDArray
+
+from bfpc.frontend.builder import GraphBuilder, constant, has_input
+from bfpc.frontend.node_builder import NodeBuilder
+from bfpc.frontend.tensor import Tensor, single_axis
+from bfpc.frontend.unsupported import Unsupported
+from bfpc.ir.operators import Conv, PadMode, Pads, Pair, Pass
+
+Numbers = NDArray[np.float64]
+WHOLE_FACTORS = "resize by a whole factor, nearest or linear, or leave this to the host"
+ROUNDINGS: Mapping[str, Callable[[Numbers], Numbers]] = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one axis changes from `size` to `output` positions; output i lies at `slope * i + start`."""
+
+    size: int
+    output: int
+    slope: float
+    start: float
+
+    @property
+    def factor(self) -> int:
+        return max(round(1 / self.slope), 1) if self.slope else 1
+
+    @property
+    def step(self) -> int:
+        return max(round(self.slope), 1)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter along one axis that does the same; `before` and `after` are the pads."""
+
+    taps: tuple[float, ...] = (1.0,)
+    dilation: int = 1
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+
+    @property
+    def pad_mode(self) -> PadMode:
+        """Zeros serve where a window that holds one position never lies beyond the map."""
+        nearest = len(self.taps) == self.dilation
+        return "zero" if max(self.before, self.after) < (self.dilation if nearest else 1) else "edge"
+
+
+def import_resize(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
+    x, mode = net.feature(node), _text(node, "mode", "nearest")
+    if mode not in ("nearest", "linear"):
+        raise Unsupported(f"its mode is {mode}", WHOLE_FACTORS)
+    if node.attributes.get_int("antialias", 0) or _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Unsupported("it is antialiased or keeps the aspect ratio", WHOLE_FACTORS)
+    filters = {}
+    for axis, (output, scale) in _targets(node, x).items():
+        if output != x.shape[axis]:
+            slope, start = _coordinates(node, x.shape[axis], output, scale)
+            change = Change(x.shape[axis], output, slope, start)
+            found = _nearest(node, change) if mode == "nearest" else _linear(change)
+            filters[single_axis(x, axis, "resizes")] = found
+    if "N" in filters or "C" in filters:
+        raise Unsupported("it resizes the batch or the channels", "resize height and width only")
+    return _filtered(NodeBuilder(node, net), x, filters.get("H", Filter()), filters.get("W", Filter()))
+
+
+def _targets(node: onnx_ir.Node, x: Tensor) -> dict[int, tuple[int, float]]:
+    """For each ONNX axis its new size and the scale, from whichever argument the opset has."""
+    axes = [int(axis) % len(x.axes) for axis in node.attributes.get_ints("axes") or range(len(x.axes))]
+    if has_input(node, 3) and constant(node, 3).size:
+        sizes = [int(size) for size in constant(node, 3).ravel()]
+        return {axis: (size, size / x.shape[axis]) for axis, size in zip(axes, sizes, strict=True)}
+    index = 2 if len(node.inputs) > 2 else 1
+    given = node.attributes.get_floats("scales") or constant(node, index).astype(np.float64).ravel().tolist()
+    return {axis: (floor(x.shape[axis] * scale), float(scale)) for axis, scale in zip(axes, given, strict=True)}
+
+
+def _coordinates(node: onnx_ir.Node, size: int, output: int, scale: float) -> tuple[float, float]:
+    """Slope and start of the coordinates; a definition of ONNX each."""
+    since_11 = len(node.inputs) > 2
+    mode = _text(node, "coordinate_transformation_mode", "half_pixel" if since_11 else "asymmetric")
+    if mode == "pytorch_half_pixel" and output == 1:
+        return 0.0, 0.0
+    if mode in ("half_pixel", "pytorch_half_pixel"):
+        return 1 / scale, 0.5 / scale - 0.5
+    if mode == "half_pixel_symmetric":
+        return 1 / scale, size / 2 * (1 - output / (scale * size)) + 0.5 / scale - 0.5
+    if mode == "asymmetric":
+        return 1 / scale, 0.0
+    if mode == "align_corners":
+        return (size - 1) / max(output - 1, 1), 0.0
+    if mode == "tf_half_pixel_for_nn":
+        return 1 / scale, 0.5 / scale
+    raise Unsupported(f"its coordinate_transformation_mode is {mode}", WHOLE_FACTORS)
+
+
+def _nearest(node: onnx_ir.Node, change: Change) -> Filter:
+    """The filter of ones that reads the positions which rounding chooses; Unsupported if they follow no pattern."""
+    rounding = ROUNDINGS[_text(node, "nearest_mode", "round_prefer_floor" if len(node.inputs) > 2 else "floor")]
+    i = np.arange(change.output)
+    chosen = np.clip(rounding(np.asarray(change.slope * i + change.start)), 0, change.size - 1).astype(int)
+    if np.array_equal(chosen, i * change.step + chosen[0]):
+        return _padded(change, (1.0,), 1, change.step, -int(chosen[0]))
+    for factor in {1, change.factor}:
+        for shift in range(-factor, 2 * factor):
+            if np.array_equal(chosen, np.clip((i + shift) // factor, 0, change.size - 1)):
+                return _padded(change, (1.0,) * factor, factor, 1, factor - 1 - shift)
+    raise Unsupported(f"it makes {change.output} positions of {change.size}", WHOLE_FACTORS)
+
+
+def _linear(change: Change) -> Filter:
+    """The triangle, or the two taps, of linear interpolation."""
+    if change.size == 1:
+        return _padded(change, (1.0,), 1, 1, 0)
+    factor, step, tolerance = change.factor, change.step, 1e-6
+    if abs(change.slope * factor - 1) < tolerance:
+        offset = change.start * factor
+        taps = np.arange(ceil(offset - factor + tolerance), floor(offset + factor - tolerance) + 1)
+        weights = 1 - np.abs(taps - offset) / factor
+        return _padded(change, tuple(weights.tolist()), factor, 1, -int(taps[0]))
+    if abs(change.slope - step) < tolerance:
+        first = floor(change.start + tolerance)
+        fraction = change.start - first
+        return _padded(change, (1 - fraction, fraction) if fraction > tolerance else (1.0,), 1, step, -first)
+    raise Unsupported(f"it makes {change.output} positions of {change.size}", WHOLE_FACTORS)
+
+
+def _padded(change: Change, taps: tuple[float, ...], dilation: int, stride: int, before: int) -> Filter:
+    """The filter with the pads after the map that give all outputs."""
+    after = (change.output - 1) * stride + len(taps) - before - ((change.size - 1) * dilation + 1)
+    return Filter(taps, dilation, stride, before, after)
+
+
+def _filtered(build: NodeBuilder, x: Tensor, rows: Filter, columns: Filter) -> Tensor:
+    """One node; two where one axis becomes larger and the other smaller."""
+    if max(rows.dilation, columns.dilation) > 1 and max(rows.stride, columns.stride) > 1:
+        x = _filtered_once(build, x, rows, Filter(), "rows")
+        return _filtered_once(build, x, Filter(), columns, "")
+    return x if rows == columns == Filter() else _filtered_once(build, x, rows, columns, "")
+
+
+def _filtered_once(build: NodeBuilder, x: Tensor, rows: Filter, columns: Filter, role: str) -> Tensor:
+    pads: Pads = (rows.before, columns.before, rows.after, columns.after)
+    stride, dilation = (rows.stride, columns.stride), (rows.dilation, columns.dilation)
+    mode: PadMode = "edge" if "edge" in (rows.pad_mode, columns.pad_mode) else "zero"
+    if all(set(axis.taps) == {1.0} and len(axis.taps) == axis.dilation for axis in (rows, columns)):
+        return build.emit(Pass(stride, pads, dilation, mode), x, role)
+    taps = np.outer(rows.taps, columns.taps)
+    kernel: Pair = (len(rows.taps), len(columns.taps))
+    channels = x.map_shape[0]
+    weight = build.derive(role, "weight", np.broadcast_to(taps, (channels, 1, *kernel)))
+    op = Conv(kernel, stride, pads, groups=channels, input_dilation=dilation, pad_mode=mode)
+    return build.emit(op, x, role, weight=weight)
+
+
+def _text(node: onnx_ir.Node, attribute: str, default: str) -> str:
+    return node.attributes.get_string(attribute, default) or default
