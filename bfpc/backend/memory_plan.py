@@ -1,7 +1,7 @@
 """Where every feature map lies in the feature memory.
 
 A map is live from the layer that writes it to the last that reads it; maps that are never live together may share
-words. Network inputs lie at the start, in order, and are there from the beginning. The inputs of a Concat are written
+words. Network inputs lie one behind the other and are there from the beginning. The inputs of a Concat are written
 straight into their groups of the joined map, so that joining costs nothing; until a part is written, its words are free
 for other maps. Channels of a map are words of it. Network outputs stay to the end.
 
@@ -13,7 +13,7 @@ for other maps. Channels of a map are words of it. Network outputs stay to the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -22,12 +22,13 @@ from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Concat, Layer
 
+INPUTS = ""  # the buffer of the network's inputs
 REPAIRS = 40  # times that the buffers which reach highest are placed before the others
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Addresses of all values, the size of the memory, and of the inputs at its start, in 64-bit words.
+    """Addresses of all values, the size of the memory, and where the inputs lie in it, in 64-bit words.
 
     live_words: the largest sum of maps that are live at the same time, which no plan can go below.
     """
@@ -35,6 +36,7 @@ class MemoryPlan:
     addresses: Mapping[str, int]
     words: int
     input_words: int
+    input_address: int
     live_words: int
 
 
@@ -71,7 +73,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Pieces that keep their places beside each other: a map, or the parts of a joined one. Offsets from its start."""
+    """Pieces that keep their places beside each other: a map, the parts of a joined one, or the network's inputs."""
 
     name: str
     pieces: tuple[Piece, ...]
@@ -104,12 +106,11 @@ def plan_memory(graph: Graph, group: int) -> MemoryPlan:
     """
     places = _places(graph, group)
     buffers = _buffers(graph, places)
-    sizes = [buffers[value.name].words for value in graph.values]
-    inputs = dict(zip((value.name for value in graph.values), accumulate(sizes, initial=0), strict=False))
-    live_words = _live_words(piece for buffer in buffers.values() for piece in buffer.pieces)
-    starts = _place(buffers, inputs, live_words)
+    live_words = _live_words(piece for buffer in buffers for piece in buffer.pieces)
+    starts = _place(buffers, live_words)
     addresses = {name: starts[place.buffer] + place.offset for name, place in places.items()}
-    return MemoryPlan(addresses, _size(buffers, starts), sum(sizes), live_words)
+    input_words = sum(places[value.name].words for value in graph.values)
+    return MemoryPlan(addresses, _size(buffers, starts), input_words, starts[INPUTS], live_words)
 
 
 def feature_layout(graph: Graph, name: str, group: int) -> FeatureLayout:
@@ -133,9 +134,11 @@ def _places(graph: Graph, group: int) -> dict[str, Place]:
             for name, offset in _concat_offsets(graph, node, group).items():
                 assert name not in places, f"{name} is joined twice: a Pass should copy it"
                 places[name] = Place(place.buffer, place.offset + offset, words[name])
+    offset = 0
     for value in graph.values:
         assert value.name not in places, f"the network input {value.name} is joined: a Pass should copy it"
-        places[value.name] = Place(value.name, 0, words[value.name])
+        places[value.name] = Place(INPUTS, offset, words[value.name])
+        offset += words[value.name]
     for node in graph.nodes:
         if isinstance(node.op, Channels):
             assert node.name not in places, f"the view {node.name} is joined: a Pass should copy it"
@@ -188,8 +191,8 @@ def _divisor(graph: Graph, node: Node) -> int:
 # -- When they are needed ---------------------------------------------------------------------------------------------
 
 
-def _buffers(graph: Graph, places: Mapping[str, Place]) -> dict[str, Buffer]:
-    """The buffers by name; their pieces are what layers write, and network inputs."""
+def _buffers(graph: Graph, places: Mapping[str, Place]) -> list[Buffer]:
+    """The buffers; their pieces are what layers write, and network inputs."""
     born = {value.name: -1 for value in graph.values}
     born |= {node.name: index for index, node in enumerate(graph.nodes) if isinstance(node.op, Layer)}
     written: dict[str, list[str]] = {}
@@ -200,10 +203,10 @@ def _buffers(graph: Graph, places: Mapping[str, Place]) -> dict[str, Buffer]:
         for part in written[places[name].buffer]:
             if places[part].overlaps(places[name]):
                 dies[part] = max(dies[part], index)
-    return {
-        buffer: Buffer(buffer, tuple(_piece(places[name], born[name], dies[name]) for name in names))
+    return [
+        Buffer(buffer, tuple(_piece(places[name], born[name], dies[name]) for name in names))
         for buffer, names in written.items()
-    }
+    ]
 
 
 def _piece(place: Place, first: int, last: int) -> Piece:
@@ -230,33 +233,30 @@ def _live_words(pieces: Iterable[Piece]) -> int:
 # -- Where buffers lie in memory --------------------------------------------------------------------------------------
 
 
-def _place(buffers: Mapping[str, Buffer], fixed: Starts, goal: int) -> Starts:
+def _place(buffers: Sequence[Buffer], goal: int) -> Starts:
     """The start of every buffer in the smallest plan found; looks no further than `goal` words."""
-    free = [buffer for name, buffer in buffers.items() if name not in fixed]
     best: Starts = {}
     for order in ORDERS:
-        sequence = sorted(free, key=order)
+        sequence = sorted(buffers, key=order)
         for _ in range(REPAIRS):
-            starts = _place_in_order(buffers, fixed, sequence)
-            size = _size(buffers, starts)
-            if not best or size < _size(buffers, best):
+            starts = _place_in_order(sequence)
+            if not best or _size(buffers, starts) < _size(buffers, best):
                 best = starts
-            if size <= goal:
+            if _size(buffers, best) <= goal:
                 return best
             sequence = _highest_first(sequence, starts)
     return best
 
 
-def _highest_first(sequence: list[Buffer], starts: Starts) -> list[Buffer]:
+def _highest_first(sequence: Sequence[Buffer], starts: Starts) -> list[Buffer]:
     """The same sequence, but what reaches to the end of the memory comes before the others."""
-    ends = {buffer.name: starts[buffer.name] + buffer.words for buffer in sequence}
-    size = max(ends.values(), default=0)
-    return sorted(sequence, key=lambda buffer: ends[buffer.name] < size)
+    size = _size(sequence, starts)
+    return sorted(sequence, key=lambda buffer: starts[buffer.name] + buffer.words < size)
 
 
-def _place_in_order(buffers: Mapping[str, Buffer], fixed: Starts, sequence: Iterable[Buffer]) -> Starts:
-    starts = dict(fixed)
-    placed = [piece.moved(starts[name]) for name in fixed for piece in buffers[name].pieces]
+def _place_in_order(sequence: Iterable[Buffer]) -> Starts:
+    starts: Starts = {}
+    placed: list[Piece] = []
     for buffer in sequence:
         starts[buffer.name] = _lowest_start(buffer, placed)
         placed += (piece.moved(starts[buffer.name]) for piece in buffer.pieces)
@@ -279,5 +279,5 @@ def _lowest_start(buffer: Buffer, placed: Iterable[Piece]) -> int:
     return start
 
 
-def _size(buffers: Mapping[str, Buffer], starts: Starts) -> int:
-    return max(starts[name] + buffer.words for name, buffer in buffers.items())
+def _size(buffers: Iterable[Buffer], starts: Starts) -> int:
+    return max(starts[buffer.name] + buffer.words for buffer in buffers)

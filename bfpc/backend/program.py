@@ -1,9 +1,9 @@
 """The program: one record of 32-bit words per layer, as the accelerator decodes it.
 
 `program.bin` is little endian: a header of 16 words (magic, version, layer count, words per layer, feature memory
-words, weight memory words, input words, zeros), then the fields of `LayerProgram` in their order for every layer.
-The generated C++ (`struct Layer`), `schedule.json` and this module share the fields' names, order and texts through
-`FIELDS`.
+words, weight memory words, input words, input address, zeros), then the fields of `LayerProgram` in their order for
+every layer. The generated C++ (`struct Layer`), `schedule.json` and this module share the fields' names, order and
+texts through `FIELDS`.
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ class LayerProgram:
     stride_horizontal: Annotated[int, Word("array", "input columns between array columns")]
     dilation_vertical: Annotated[int, Word("array", "input rows between filter rows")]
     dilation_horizontal: Annotated[int, Word("array", "input columns between filter columns")]
-    input_dilation_vertical: Annotated[
-        int, Word("array", "1, or rows from one input row to the next, zeros between")
-    ]
+    input_dilation_vertical: Annotated[int, Word("array", "1, or rows from one input row to the next, zeros between")]
     input_dilation_horizontal: Annotated[int, Word("array", "the same of columns; stride and dilation are 1 then")]
     pad_top: Annotated[int, Word("array", "rows above the map; negative crops")]
     pad_left: Annotated[int, Word("array", "columns left of the map; negative crops")]
@@ -185,18 +183,19 @@ LAYER_WORDS = sum(field.words for field in FIELDS)
 
 @dataclass(frozen=True)
 class Program:
-    """All layers in order, and the sizes of the memories in 64-bit words. The inputs lie at feature address 0."""
+    """All layers in order; sizes of the memories, and where the inputs lie in the feature memory, in 64-bit words."""
 
     layers: tuple[LayerProgram, ...]
     feature_words: int
     weight_words: int
     input_words: int
+    input_address: int
 
 
 def encode_program(program: Program) -> NDArray[np.int32]:
     """`program.bin` as its words. Raises OverflowError if a field does not fit its words (a bug)."""
     header = [MAGIC, VERSION, len(program.layers), LAYER_WORDS]
-    header += [program.feature_words, program.weight_words, program.input_words]
+    header += [program.feature_words, program.weight_words, program.input_words, program.input_address]
     stream = b"".join(value.to_bytes(4, "little") for value in header).ljust(4 * HEADER_WORDS, b"\0")
     for layer in program.layers:
         for field in FIELDS:
@@ -216,7 +215,7 @@ def decode_program(words: NDArray[np.int32]) -> Program:
     if words.size != HEADER_WORDS + count * LAYER_WORDS:
         raise BuildError(f"program.bin should hold {count} layers", where="program.bin", fix="compile again")
     records = words[HEADER_WORDS:].astype("<i4").reshape(count, LAYER_WORDS)
-    return Program(tuple(_decode_layer(record.tobytes()) for record in records), *header[4:7])
+    return Program(tuple(_decode_layer(record.tobytes()) for record in records), *header[4:8])
 
 
 def _decode_layer(record: bytes) -> LayerProgram:

@@ -86,7 +86,8 @@ class Schedule:
     @property
     def program(self) -> Program:
         layers = tuple(layer.program for layer in self.layers)
-        return Program(layers, self.memory.words, self.weights.words.size, self.memory.input_words)
+        memory = self.memory
+        return Program(layers, memory.words, self.weights.words.size, memory.input_words, memory.input_address)
 
 
 def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage) -> Schedule:

@@ -81,7 +81,7 @@ def simulate(folder: Path, case: LayerCase, architecture: Architecture) -> subpr
     weights = weight_memory(case, architecture)
     layer = replace(layer_program(case, architecture), output_words=expected.size)
     input_words = sum(words.size for words in inputs)
-    program = Program((layer,), input_words + expected.size, weights.size, input_words)
+    program = Program((layer,), input_words + expected.size, weights.size, input_words, 0)
     encode_program(program).tofile(folder / "program.bin")
     weights.tofile(folder / "weights.bin")
     np.concatenate(inputs).tofile(folder / "input.bin")

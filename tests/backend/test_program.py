@@ -26,7 +26,7 @@ layers = st.builds(
     LayerProgram,
     **{field.name: st.integers(-(1 << 32 * field.words - 1), (1 << 32 * field.words - 1) - 1) for field in FIELDS},
 )
-programs = st.builds(Program, st.lists(layers, max_size=3).map(tuple), *[st.integers(0, 2**31 - 1)] * 3)
+programs = st.builds(Program, st.lists(layers, max_size=3).map(tuple), *[st.integers(0, 2**31 - 1)] * 4)
 
 
 @given(programs)
@@ -36,9 +36,9 @@ def test_decode_inverts_encode(program: Program) -> None:
 
 def test_layout_of_the_file() -> None:
     layer = LayerProgram(**{field.name: index for index, field in enumerate(FIELDS)})
-    content = encode_program(Program((layer,), 11, 22, 33)).tobytes()
+    content = encode_program(Program((layer,), 11, 22, 33, 44)).tobytes()
     assert content[:4] == b"CPFB"
-    assert struct.unpack_from("<7i", content) == (0x42465043, 2, 1, LAYER_WORDS, 11, 22, 33)
+    assert struct.unpack_from("<8i", content) == (0x42465043, 2, 1, LAYER_WORDS, 11, 22, 33, 44)
     position = 4 * HEADER_WORDS
     for index, field in enumerate(FIELDS):
         assert struct.unpack_from("<q" if field.words == 2 else "<i", content, position) == (index,)
@@ -54,14 +54,14 @@ def test_fields_are_those_of_the_record_and_documented() -> None:
 
 @pytest.mark.parametrize("word", [0, 1, 3], ids=["magic", "version", "record size"])
 def test_a_foreign_header_is_refused(word: int) -> None:
-    words = encode_program(Program((), 1, 2, 3)).copy()
+    words = encode_program(Program((), 1, 2, 3, 0)).copy()
     words[word] += 1
     with pytest.raises(BuildError, match="not a program of this version"):
         decode_program(words)
 
 
 def test_a_truncated_program_is_refused() -> None:
-    words = encode_program(Program((), 1, 2, 3)).copy()
+    words = encode_program(Program((), 1, 2, 3, 0)).copy()
     words[2] = 1
     with pytest.raises(BuildError, match="should hold 1 layers"):
         decode_program(words)
