@@ -71,13 +71,20 @@ def _opset(model: onnx.ModelProto) -> int:
 def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     if _opset(model) == opset:
         return model
+    bodies = [node.op_type for node in model.graph.node if any(_bodies(node))]
+    if bodies:  # onnx leaves what they hold as it is
+        raise _cannot_convert(model, opset, f"the bodies of {', '.join(bodies)} are not supported")
     try:
         return onnx.version_converter.convert_version(model, opset)
-    except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        operators = ", ".join(sorted({node.op_type for node in model.graph.node}))
-        what = f"the host's operators ({operators}) cannot be converted from opset {_opset(model)} to {opset}: {error}"
-        fix = f"export the original model with opset {OLDEST_OPSET} or newer, and compile it again"
-        raise ModelError(what, where=f"host segment {model.graph.name}", fix=fix) from None
+    except (RuntimeError, onnx.version_converter.ConvertError, onnx.shape_inference.InferenceError) as error:
+        raise _cannot_convert(model, opset, str(error).rsplit("failed: ", maxsplit=1)[-1]) from None
+
+
+def _cannot_convert(model: onnx.ModelProto, opset: int, reason: str) -> ModelError:
+    what = f"onnx cannot convert what the host computes from opset {_opset(model)} to {opset}: {reason}"
+    operators = ", ".join(sorted({node.op_type for node in model.graph.node}))
+    fix = f"export the original network with opset {OLDEST_OPSET} or newer, and compile it again"
+    return ModelError(what, where=f"host segment of {operators}", fix=fix)
 
 
 def _copy(info: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
@@ -94,7 +101,7 @@ def _rename(graph: onnx.GraphProto, prefix: str, outer: Mapping[str, str]) -> No
     for info in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         info.name = names.get(info.name, info.name)
     for node in graph.node:
-        node.name = prefix + node.name
+        node.name = prefix + node.name if node.name else ""
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         for body in _bodies(node):

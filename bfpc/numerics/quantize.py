@@ -53,7 +53,8 @@ def quantize_planes(x: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[
     length = (size.max(axis=0) >> 23) - 126  # of the largest element: it lies below 2**length
     offset = np.clip(length - (format.magnitude_bits + format.exponent), 0, format.exponent_range)
     scale = np.ldexp(np.float32(1), -(offset + format.exponent))
-    mantissas = np.rint(x * scale)
+    with np.errstate(over="ignore"):  # what becomes infinite saturates
+        mantissas = np.rint(x * scale)
     np.clip(mantissas, format.min_mantissa, format.max_mantissa, out=mantissas)
     return mantissas, offset.astype(np.uint8)
 
