@@ -30,13 +30,15 @@ from bfpc.passes.correct_bias import correct_bias
 from bfpc.passes.fold_input import fold_input
 from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tables import fuse_tables
-from bfpc.passes.fuse_tails import fuse_tails, tail_fits
+from bfpc.passes.fuse_tails import fuse_tails, tail_fits, window_fits
 from bfpc.passes.lower_layers import lower_layers
 from bfpc.passes.order_stages import order_stages
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights
 from bfpc.passes.split_groups import split_groups
+from bfpc.passes.split_kernels import split_kernels
+from bfpc.passes.split_pools import split_pools
 from bfpc.passes.view_channels import view_channels
 from bfpc.progress import Progress, silent, step
 from bfpc.signature import input_specs, read_signature
@@ -97,8 +99,10 @@ def float_passes(config: Config) -> dict[str, Pass]:
         "lower-layers": lower_layers,
         "absorb-pass": absorb_pass,
         "fold-input": partial(fold_input, lanes=array.c_vec),
+        "split-pools": lambda graph: split_pools(graph, partial(window_fits, graph, config)),
         "fuse-tails": lambda graph: fuse_tails(graph, partial(tail_fits, graph, config)),
         "split-groups": partial(split_groups, array=array),
+        "split-kernels": partial(split_kernels, array=array, feature_depth=config.architecture.feature_depth),
         "view-channels": partial(view_channels, group=array.k_vec),
         "align-concats": partial(align_concats, group=array.k_vec),
         "compose-selections": partial(compose_selections, lanes=array.c_vec),

@@ -114,10 +114,12 @@ def never_negative(steps: Iterable[Step], *, from_non_negative: bool) -> bool:
                 holds = True
             case "clip":
                 holds = float(parameters[0]) >= 0 or (holds and float(parameters[1]) >= 0)
-            case "affine":
+            case "affine" | "polynomial":
                 holds = holds and min(map(float, parameters)) >= 0
-            case "log":
-                holds = False
             case "power":
                 holds = holds or float(parameters[0]) % 2 == 0
+            case "elu" | "erf" | "reciprocal" | "softsign" | "tanh":  # the sign of their argument
+                pass
+            case _:
+                holds = False
     return holds

@@ -57,11 +57,13 @@ def best_slice(groups: int, inputs: int, outputs: int, array: ArraySize) -> int:
     step: int = lcm(*(lcm(array.k_vec, channels) // channels for channels in (inputs, outputs)))
     candidates = [*range(step, groups, step), groups]
 
-    def multiplications(count: int) -> int:
+    def vectors(count: int) -> int:
+        """Vectors of c_vec weights for one output channel of each group."""
         slices = [min(count, groups - start) for start in range(0, groups, count)]
-        return sum(-(-size * inputs // array.c_vec) * array.c_vec * size * outputs for size in slices)
+        return sum(-(-size * inputs // array.c_vec) * size for size in slices)
 
-    return min(candidates, key=lambda count: (multiplications(count), -count))
+    best: int = min(candidates, key=lambda count: (vectors(count), -count))
+    return best
 
 
 def _sliced(graph: Graph, node: Node, op: Conv, count: int, constants: dict[str, Constant]) -> list[Node]:
