@@ -10,6 +10,7 @@ from typing import Any
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.manifest import host_file, make_manifest
+from bfpc.backend.partition_picture import draw_partition
 from bfpc.backend.program import FIELDS, encode_program
 from bfpc.backend.render import render
 from bfpc.backend.schedule import Schedule, make_schedule, schedule_document
@@ -69,6 +70,7 @@ def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, by
         "program.bin": encode_program(schedule.program).astype("<i4").tobytes(),
         "schedule.json": _json(schedule_document(schedule)),
         "network.ir": print_graph(design.graph).encode(),
+        "partition.svg": draw_partition(design.graph, schedule, design.host, design.outputs).encode(),
         "config.yaml": design.config.to_yaml().encode(),
         "model.onnx": design.model,
         **{host_file(index): segment.model for index, segment in enumerate(design.host)},

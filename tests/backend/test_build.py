@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from bfpc.backend.build_folder import read_build, write_build
 from bfpc.backend.design import Design, Vectors, design_files, make_design
@@ -21,9 +22,21 @@ from tests.backend.graphs import ACTIVATION, ARCHITECTURE, small_network
 from tests.backend.strategies import random_map
 
 VECTORS = Vectors(np.arange(3, dtype=np.uint64), np.arange(5, dtype=np.uint64))
+
+
+def segment(stage: int, inputs: tuple[str, ...], outputs: tuple[str, ...], *nodes: HostNode) -> HostSegment:
+    """A host segment of which only the names of its tensors matter."""
+    declared = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in names]
+        for names in (inputs, outputs)
+    ]
+    model = helper.make_model(helper.make_graph([], f"segment{stage}", *declared))
+    return HostSegment(stage, model.SerializeToString(), inputs, outputs, nodes)
+
+
 HOST = (
-    HostSegment(0, b"the start", ("raw",), ("image",), (HostNode("resize", "Resize", "why", "what to do"),)),
-    HostSegment(1, b"the rest", ("logits",), ("best", "scores"), ()),
+    segment(0, ("raw",), ("image",), HostNode("resize", "Resize", "why", "what to do")),
+    segment(1, ("logits",), ("best", "scores"), HostNode("<&>", "Softmax", "why", "what to do")),
 )
 
 
@@ -68,7 +81,16 @@ def test_equal_designs_make_equal_bytes(design: Design, tmp_path: Path) -> None:
 def test_the_folder_holds_what_the_documentation_names(design: Design, tmp_path: Path) -> None:
     write_build(design, tmp_path / "build", VECTORS)
     files = _files(tmp_path / "build")
-    named = {"weights.bin", "program.bin", "schedule.json", "manifest.json", "network.ir", "config.yaml", "model.onnx"}
+    named = {
+        "weights.bin",
+        "program.bin",
+        "schedule.json",
+        "manifest.json",
+        "network.ir",
+        "config.yaml",
+        "model.onnx",
+        "partition.svg",
+    }
     assert (
         named | {"host/00.onnx", "host/01.onnx", "hls/vectors/input.bin", "hls/vectors/expected.bin", "hls/Makefile"}
         <= files.keys()
