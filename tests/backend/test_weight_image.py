@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from bfpc.backend.weight_image import pack_weights, unpack_weights
 from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layer, unpack_layer
 from bfpc.errors import CapacityError
+from bfpc.ir.operators import Table, Tail
 from bfpc.numerics.format import BfpFormat
-from tests.backend.graphs import ARCHITECTURE, conv_layer, graph_of, small_network
-from tests.backend.reference_bits import dense_tile, depthwise_tile, words
+from tests.backend.graphs import ARCHITECTURE, Draft, conv_layer, graph_of, small_network
+from tests.backend.reference_bits import dense_tile, depthwise_tile, field, words
 from tests.backend.strategies import formats, random_tensor, seeds
 
 C_VEC, K_VEC = 64, 32
@@ -94,6 +95,25 @@ def test_layers_start_on_words_and_follow_each_other() -> None:
         if "weight" in node.inputs:
             weight, bias = graph.constants[node.inputs["weight"]], graph.array(node.inputs["bias"])
             _assert_equal(back, LayerParameters(back.channels, weight, bias.astype(np.int64)))  # type: ignore[arg-type]
+
+
+def test_tables_follow_the_streams_and_equal_ones_lie_once() -> None:
+    draft, tail = Draft(), Tail(Table((("tanh",),)))
+    image = draft.input("image", (16, 4, 4))
+    names = [draft.conv(name, image, 16, tail=tail) for name in ("one", "same", "other")]
+    draft.constants["same.table"] = draft.constants["one.table"]
+    graph = draft.graph(draft.conv("plain", image, 16), *names)
+    packed = pack_weights(graph, ARCHITECTURE)
+    streams = sum(layer.words for layer in packed.layers.values())
+    addresses = [packed.layers[name].table_address for name in (*names, "plain")]
+    assert addresses == [streams, streams, streams + 1024, None]
+    assert packed.words.size == streams + 2 * 1024
+    assert packed.bits_per_weight == streams * 64 / packed.weights
+    entries = [int(entry) for entry in graph.array("other.table")]
+    assert [int(word) for word in packed.words[-1024:]] == words("".join(field(entry, 16) for entry in entries))
+    for name, back in unpack_weights(packed.words, packed.layers).items():
+        assert (back.table is None) == (name == "plain")
+        assert back.table is None or np.array_equal(back.table, graph.array(f"{name}.table"))
 
 
 def test_bits_per_weight_stay_within_5_percent_of_mantissa_and_exponent_share() -> None:
