@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,15 +16,16 @@ from bfpc.backend.trace import pack_maps
 from bfpc.config import Config
 from bfpc.emulator.session import Emulator, real_values
 from bfpc.ir.graph import Constant, Graph, Node, Port, Value
-from bfpc.ir.operators import Conv
+from bfpc.ir.operators import Conv, Pass, Tail
 from bfpc.numerics.format import BfpFormat, BfpTensor
-from bfpc.numerics.layer import signed_bits
+from bfpc.numerics.layer import MAX_TAIL_BITS, signed_bits
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.pipeline import first_image
 from bfpc.simulation import build_simulation, run_simulation
 from bfpc.verify import find_difference
 from tests.backend.hls_reference import accumulators, tail
 from tests.emulator import integer_reference
+from tests.emulator.random_layers import random_layer
 
 AXES = ("N", "C", "H", "W")
 CHANNELS, OUTPUTS = 48, 2
@@ -88,6 +90,38 @@ def test_sums_reach_their_bound_and_no_more(
     assert width - 8 < arithmetic.accumulator_bits <= width
     if weights == "largest":  # the smallest mantissas make products of the other sign than the residual's
         assert np.abs(tail(case)).max() == arithmetic.position_bound
+
+
+@pytest.mark.parametrize("join", ["add", "subtract", "multiply"])
+def test_what_joining_a_residual_gives_reaches_its_bound(join: Literal["add", "subtract", "multiply"]) -> None:
+    signed, unsigned = BfpFormat(5, 4, 3), BfpFormat(6, 4, 2, signed=False, exponent=-2)
+    x, residual = (unsigned, signed) if join == "subtract" else (signed, signed)
+    values = tuple(Value(name, (4, 1, 1), format) for name, format in (("x", x), ("residual", residual)))
+    node = Node(Pass(tail=Tail(residual=join)), {"x": "x", "residual": "residual"}, Value("y", (4, 1, 1)))
+    ports = tuple(Port(name, name, AXES) for name in ("x", "residual", "y"))
+    graph = prove_accumulators(Graph(join, values, (node,), {}, ports[:2], ports[2:]))
+    graph = replace(graph, nodes=(with_output_format(graph.nodes[0]),)).check()
+    maps = {value.name: full_scale(value.format or x, (1, 4, 1, 1), (1, 1, 1, 1)) for value in values}
+    inputs = {name: integer_reference.image(tensor) for name, tensor in maps.items()}
+    arithmetic = graph.nodes[0].arithmetic
+    assert arithmetic is not None
+    assert np.abs(tail(integer_reference.layer_case(graph, graph.nodes[0], inputs))).max() == arithmetic.position_bound
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_no_number_of_a_random_layer_exceeds_what_is_proved(seed: int) -> None:
+    example = random_layer(seed)
+    node = example.graph.nodes[0]
+    assert node.arithmetic is not None
+    case = integer_reference.layer_case(
+        example.graph, node, {name: integer_reference.image(maps) for name, maps in example.inputs.items()}
+    )
+    assert np.abs(accumulators(case)).max(initial=0) <= node.arithmetic.accumulator_bound
+    assert np.abs(tail(case)).max(initial=0) <= node.arithmetic.output_bound
+    positions = replace(case, op=replace(case.op, tail=replace(case.op.tail, pool=None)))
+    assert np.abs(tail(positions)).max(initial=0) <= node.arithmetic.position_bound
+    joined = replace(case, op=replace(case.op, tail=replace(case.op.tail, pool=None, activation=None)))
+    assert np.abs(tail(joined)).max(initial=0) <= node.arithmetic.position_bound < 2 ** (MAX_TAIL_BITS - 1)
 
 
 @pytest.mark.parametrize(("width", "x", "weight"), [case[:3] for case in WIDTHS])
