@@ -29,13 +29,14 @@ class InputSpec:
     """A network input as ONNX has it: `shape` with a batch of 1 in front, `axes` naming what each axis of it holds.
 
     An input that is no map, such as the sizes of the images, has no axes. `dtype` is another only where the host alone
-    reads the input.
+    reads the input. An input that is the same for all images (not `per_image`) has its shape as it is.
     """
 
     name: str
     shape: tuple[int, ...]
     axes: Axes
     dtype: np.dtype[Any] = FLOAT32
+    per_image: bool = True
 
     @property
     def map_shape(self) -> tuple[int, int, int] | None:
@@ -48,13 +49,17 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class InputData:
-    """Per input name an array [images, ...], all of one length, and what the user should know about them."""
+    """Per input name an array [images, ...], all of one length, and what the user should know about them.
+
+    shared: the inputs that are the same for all images, without that axis.
+    """
 
     arrays: Mapping[str, Array]
     warnings: tuple[str, ...] = ()
+    shared: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return next((len(array) for name, array in self.arrays.items() if name not in self.shared), 1)
 
 
 def load_inputs(
@@ -64,12 +69,13 @@ def load_inputs(
 
     Arrays are taken as they are; pictures are preprocessed. Raises DataError where the data is missing or does not fit.
     """
+    shared = frozenset(spec.name for spec in inputs if not spec.per_image)
     if source is None:
-        return _synthetic(inputs, preprocessing, limit, seed)
+        return InputData(*_synthetic(inputs, preprocessing, limit, seed), shared)
     if not source.exists():
         raise DataError("no such file or folder", where=str(source), fix="give a folder of pictures, a .npy or a .npz")
     if source.suffix in (".npy", ".npz") and source.is_file():
-        return InputData(_from_arrays(_load_arrays(source), inputs, limit, str(source)))
+        return InputData(_from_arrays(_load_arrays(source), inputs, limit, str(source)), (), shared)
     return InputData(_from_pictures(_list_pictures(source)[:limit], inputs, preprocessing, str(source)))
 
 
@@ -163,45 +169,59 @@ def _from_arrays(arrays: Mapping[str, Array], inputs: Sequence[InputSpec], limit
         fix = f"save a .npz with the keys {', '.join(spec.name for spec in inputs)}"
         raise DataError(f"no array for the input {', '.join(missing)}; the file holds {has}", where=where, fix=fix)
     fitted = {spec.name: _fit(arrays[spec.name], spec, limit, where) for spec in inputs}
-    if len({len(array) for array in fitted.values()}) > 1:
-        lengths = ", ".join(f"{name} has {len(array)}" for name, array in fitted.items())
+    counts = {spec.name: len(fitted[spec.name]) for spec in inputs if spec.per_image}
+    if len(set(counts.values())) > 1:
+        lengths = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise DataError(f"the inputs differ in their number of images: {lengths}", where=where, fix="give each as many")
     return fitted
 
 
 def _fit(array: Array, spec: InputSpec, limit: int, where: str) -> Array:
     """`array` as a batch for `spec`; one image may come without the batch axis."""
-    expected = f"(any number, {', '.join(map(str, spec.shape[1:]))})"
     place = f"{where}, input {spec.name}"
+    if not spec.per_image:
+        if array.shape != spec.shape:
+            what = f"an array has shape {array.shape}, the network takes {spec.shape}"
+            raise DataError(what, where=place, fix="save it in this layout: it is the same for all images")
+        return _convert(array, spec, place)
+    expected = f"(any number, {', '.join(map(str, spec.shape[1:]))})"
     if array.shape == spec.shape[1:]:
         array = array[np.newaxis]
     if array.shape[1:] != spec.shape[1:] or array.ndim != len(spec.shape) or not len(array):
         what = f"an array has shape {array.shape}, the network takes {expected}"
         raise DataError(what, where=place, fix="save it in this layout; one image may come without the first axis")
+    return _convert(array[:limit], spec, place)
+
+
+def _convert(array: Array, spec: InputSpec, place: str) -> Array:
+    """The array in the element type of its input."""
     if not (np.can_cast(array.dtype, spec.dtype, "same_kind") and array.dtype.kind in "buif"):
         what = f"an array of {array.dtype} where the network takes {spec.dtype}"
         raise DataError(what, where=place, fix=f"save it as {spec.dtype}")
     with np.errstate(over="ignore"):
-        batch = array[:limit].astype(spec.dtype)
-    if spec.dtype.kind == "f" and not np.isfinite(batch).all():
+        converted = array.astype(spec.dtype)
+    if spec.dtype.kind == "f" and not np.isfinite(converted).all():
         raise DataError(f"an array holds NaN, or numbers beyond {spec.dtype}", where=place, fix="leave such images out")
-    return batch
+    return converted
 
 
-def _synthetic(inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int, seed: int) -> InputData:
+def _synthetic(
+    inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int, seed: int
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Arrays, and the warning that they come with."""
     random = np.random.default_rng(seed)
     arrays = {spec.name: _synthetic_input(spec, preprocessing, limit, random) for spec in inputs}
     warning = (
         f"no data given: using {limit} synthetic pictures, which real ones will differ from; "
         "accuracy suffers and figures mean little. Give a folder of pictures, .npy or .npz."
     )
-    return InputData(arrays, (warning,))
+    return arrays, (warning,)
 
 
 def _synthetic_input(spec: InputSpec, preprocessing: Preprocessing, count: int, random: np.random.Generator) -> Array:
     shape = spec.map_shape
     if shape is None:
-        size = (count, *spec.shape[1:])
+        size = (count, *spec.shape[1:]) if spec.per_image else spec.shape
         # Integers that are no pictures are sizes or indices as a rule: 1 is in range.
         return random.standard_normal(size).astype(spec.dtype) if spec.dtype.kind == "f" else np.ones(size, spec.dtype)
     pictures = [_synthetic_picture(shape[1:], random) for _ in range(count)]

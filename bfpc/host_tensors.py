@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -27,8 +28,9 @@ def add_host_tensors(data: InputData, model: onnx.ModelProto, signature: Signatu
         made = _run(data, model, signature, ports)
     except BuildError as error:
         warning = f"{error.what}; {', '.join(port.name for port in ports)}: calibrated on random numbers"
-        return InputData({**data.arrays, **_random(graph, ports, len(data))}, (*data.warnings, warning))
-    return InputData({**data.arrays, **made}, data.warnings)
+        random = _random(graph, ports, len(data))
+        return replace(data, arrays={**data.arrays, **random}, warnings=(*data.warnings, warning))
+    return replace(data, arrays={**data.arrays, **made})
 
 
 def _run(data: InputData, model: onnx.ModelProto, signature: Signature, ports: Sequence[Port]) -> dict[str, Array]:

@@ -40,15 +40,21 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Signature:
-    """A network's inputs and outputs. batch: how many images the model takes at a time; 1 where it takes any number."""
+    """A network's inputs and outputs. declared_batch: how many images it takes at a time; None for any number."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    batch: int
+    declared_batch: int | None
+
+    @property
+    def batch(self) -> int:
+        """How many images run at a time."""
+        return self.declared_batch or 1
 
     def takes_images(self, info: TensorInfo) -> bool:
-        """Whether the first axis of an input is that of the images; if not, it is the same for all."""
-        return bool(info.shape) and (not isinstance(info.shape[0], int) or info.shape[0] == self.batch)
+        """Whether the first axis of an input is that of the images; if not, the input is the same for all."""
+        first = info.shape[0] if info.shape else 0
+        return first == self.declared_batch if isinstance(first, int) else True
 
 
 def read_signature(model: onnx.ModelProto, graph: Graph) -> Signature:
@@ -56,8 +62,9 @@ def read_signature(model: onnx.ModelProto, graph: Graph) -> Signature:
     constants = {constant.name for constant in model.graph.initializer}
     inputs = tuple(_info(value) for value in model.graph.input if value.name not in constants)
     maps = {port.name for port in graph.inputs}
-    sizes = [info.shape[0] for info in inputs if info.shape and (info.name in maps or not maps)]
-    batch = next((size for size in sizes if isinstance(size, int)), 1)
+    first_axes = [info.shape[0] for info in sorted(inputs, key=lambda info: info.name not in maps) if info.shape]
+    any_number = any(not isinstance(size, int) for size in first_axes)
+    batch = None if any_number else next((size for size in first_axes if isinstance(size, int)), 1)
     return Signature(inputs, tuple(_info(value) for value in model.graph.output), batch)
 
 
@@ -75,9 +82,11 @@ def input_specs(signature: Signature, graph: Graph) -> list[InputSpec]:
     ports = {port.name: port for port in graph.inputs if port.stage == 0}
     specs = []
     for info in signature.inputs:
-        shape = (1, *(size if isinstance(size, int) else 1 for size in info.shape[1:]))
+        sizes = tuple(size if isinstance(size, int) else 1 for size in info.shape)
+        per_image = signature.takes_images(info)
+        shape = (1, *sizes[1:]) if per_image else sizes
         axes = ports[info.name].axes if info.name in ports else _picture_axes(shape)
-        specs.append(InputSpec(info.name, shape, axes, info.dtype))
+        specs.append(InputSpec(info.name, shape, axes, info.dtype, per_image))
     return specs
 
 

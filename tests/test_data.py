@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,16 @@ def test_inputs_that_are_no_maps_come_from_arrays_of_their_type(tmp_path: Path) 
     np.savez(tmp_path / "data.npz", x=pictures, sizes=np.full((3, 2), 0.5))
     with pytest.raises(DataError, match="an array of float64 where the network takes int64"):
         load_inputs(tmp_path / "data.npz", [NCHW, SIZES], PLAIN, 2)
+
+
+def test_an_input_that_is_the_same_for_all_images_has_no_axis_for_them(tmp_path: Path) -> None:
+    threshold = InputSpec("threshold", (1,), (), per_image=False)
+    np.savez(tmp_path / "data.npz", threshold=np.array([0.5]), x=np.zeros((3, 3, 4, 6), np.float32))
+    for source in (tmp_path / "data.npz", None):
+        data = load_inputs(source, [threshold, NCHW], PLAIN, 2)
+        assert (len(data), data.arrays["threshold"].shape) == (2, (1,))
+    with pytest.raises(DataError, match=r"the network takes \(2,\)\n.*\n.*the same for all images"):
+        load_inputs(tmp_path / "data.npz", [replace(threshold, shape=(2,)), NCHW], PLAIN, 2)
 
 
 def test_a_gray_network_gets_gray_pictures(tmp_path: Path) -> None:
