@@ -1,0 +1,48 @@
+"""`bfpc export`: the exported model gives, in onnxruntime, what the build gives, in every bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from click.testing import CliRunner
+
+import bfpc
+from bfpc.cli import main
+from bfpc.export import export
+from tests.test_runtime import build_of, ends_in_indices, pictures, with_host_between
+
+NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "host segments between": with_host_between,
+    "any batch": lambda: with_host_between("batch"),
+    "integers at the end": ends_in_indices,
+}
+
+
+@pytest.mark.parametrize("preset", ["int8", "int54"])
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=list(NETWORKS))
+def test_the_exported_model_gives_the_builds_bits(
+    network: Callable[[], onnx.ModelProto], preset: str, tmp_path: Path
+) -> None:
+    build = build_of(network(), tmp_path, preset)
+    written = export(build, tmp_path / "quantized.onnx")
+    assert written.bytes == (tmp_path / "quantized.onnx").stat().st_size
+    ours, theirs = bfpc.load(build), ort.InferenceSession(tmp_path / "quantized.onnx")
+    assert [info.name for info in theirs.get_inputs()] == list(written.inputs)
+    assert [info.name for info in theirs.get_outputs()] == [info.name for info in ours.get_outputs()]
+    for image in pictures(4, seed=3)[:, np.newaxis]:
+        for found, expected in zip(theirs.run(None, {"input0": image}), ours.run({"input0": image}), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
+    build, output = build_of(with_host_between(), tmp_path), tmp_path / "exported.onnx"
+    result = CliRunner().invoke(main, ["export", str(build), "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    assert f"{output}: input0 -> flatten" in result.stdout
+    assert "nodes of opset" in result.stdout
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
