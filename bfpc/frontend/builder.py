@@ -10,8 +10,8 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from bfpc.errors import ModelError
-from bfpc.frontend.rearranging import rearrangement
-from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor
+from bfpc.frontend.rearranging import Rearrangement, rearrangement
+from bfpc.frontend.tensor import CHANNELS_FIRST, MAP_AXES, Tensor, channels_first, is_channels_first, show
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.graph import Node, Shape, Value
 from bfpc.ir.layout import Axes
@@ -51,18 +51,36 @@ class GraphBuilder:
     def feature(self, node: onnx_ir.Node, index: int = 0) -> Tensor:
         """As `view`, with whole axes: emits the convolution that a split tensor stands for."""
         x, name = self.view(node, index), input_name(node, index)
-        if not x.is_whole:
-            x = self.tensors[name] = self._moved(x, name)
-        return x
+        if x.is_whole:
+            return x
+        moved = next(filter(None, (rearrangement(x, axes) for axes in MAP_AXES)), None)
+        if moved is None:
+            reason = f"it reads {show(x.axes)}, where lower-case letters are parts that a Reshape has split"
+            raise Unsupported(reason, "keep channels, height and width whole, or join them again before it")
+        self.tensors[name] = self._move(x, name, moved)
+        return self.tensors[name]
+
+    def map(self, node: onnx_ir.Node, index: int = 0) -> Tensor:
+        """As `feature`, laid out (N, C, H, W), (N, C, W) or (N, C, H)."""
+        x, name = self.feature(node, index), input_name(node, index)
+        if len(x.axes) == 4 and not is_channels_first(x):
+            moved = rearrangement(x, CHANNELS_FIRST)
+            x = self.tensors[name] = self._move(x, name, moved) if moved else x
+        return channels_first(x)
 
     def rearrange(self, node: onnx_ir.Node, x: Tensor) -> Tensor:
-        """The node's first output, with the elements of `x` in the order that its split axes have."""
-        return x if x.is_whole else self._moved(x, output_name(node))
+        """The node's first output, laid out (N, C, H, W), with the elements of `x` in the order that its axes have."""
+        if is_channels_first(x):
+            return x
+        moved = rearrangement(x, CHANNELS_FIRST)
+        if moved is None:
+            raise Unsupported("it moves too many elements for one convolution", "leave it to the host")
+        return self._move(x, output_name(node), moved)
 
-    def _moved(self, x: Tensor, name: str) -> Tensor:
-        moved = rearrangement(x)
+    def _move(self, x: Tensor, name: str, moved: Rearrangement) -> Tensor:
         weight = self._add(self._free(f"{name}.selection"), moved.weight)
-        return self._append(name, moved.op, {"x": x.value, "weight": weight}, moved.axes)
+        made = self._free(f"{name}.map") if name in self._shapes else name
+        return self._append(made, moved.op, {"x": x.value, "weight": weight}, moved.axes)
 
     def emit(
         self,
@@ -74,7 +92,7 @@ class GraphBuilder:
         role: str = "",
         output: int = 0,
     ) -> Tensor:
-        """Adds a node that makes an output of the ONNX node, laid out as `axes`, or the inner value `<output>.<role>`."""
+        """Adds a node that makes an output of the ONNX node, or an inner `<output>.<role>`, laid out as `axes`."""
         name = str(node.outputs[output].name)
         return self._append(self._free(f"{name}.{role}") if role else name, op, inputs, axes)
 

@@ -11,7 +11,7 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from bfpc.frontend.builder import GraphBuilder, has_input, weights
-from bfpc.frontend.tensor import Tensor, channels_first
+from bfpc.frontend.tensor import Tensor
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.frontend.windows import along_map, auto_pad, both_axes, explicit_pads, join_pads, resolve_pads
 from bfpc.ir.operators import Conv, Pads, Pair
@@ -26,7 +26,7 @@ def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     if _is_pointwise(node, given.shape, x):
         op, weight = Conv((1, 1), groups=groups), given.reshape(*given.shape[:2], 1, 1)
     else:
-        x = channels_first(x)
+        x = net.map(node)
         weight = _two_dimensional(given, x)
         kernel: Pair = weight.shape[2], weight.shape[3]
         stride, dilation = along_map(node, "strides", x), along_map(node, "dilations", x)
@@ -36,7 +36,7 @@ def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 
 def import_conv_transpose(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = channels_first(net.feature(node))
+    x = net.map(node)
     given, groups = weights(node, 1), _groups(node)
     if given.ndim != len(x.axes) or given.shape[0] != x.map_shape[0] or given.shape[0] % groups:
         reason = f"its weights {list(given.shape)} in {groups} groups don't fit {x.map_shape[0]} channels"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import onnx_ir
 
 from bfpc.frontend.builder import GraphBuilder, constant, has_input, integers, number
-from bfpc.frontend.tensor import Tensor, show, single_axis
+from bfpc.frontend.tensor import Tensor, named, show, single_axis
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.operators import NO_PADS, Concat, Pad, PadMode, Pads
 
@@ -38,7 +38,7 @@ def _same_channels(maps: list[Tensor]) -> list[Tensor]:
 
 
 def import_pad(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = net.feature(node)
+    x = named(net.feature(node))
     given = integers(node, "pads", 1) or []
     axes = [int(axis) for axis in constant(node, 3).ravel()] if has_input(node, 3) else range(len(given) // 2)
     sizes = {"N": (0, 0), "C": (0, 0), "H": (0, 0), "W": (0, 0)}

@@ -11,13 +11,14 @@ from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants_ir
 
 from bfpc.errors import ModelError
+from bfpc.frontend.normalizing import normalize
 
 OLDEST_OPSET = 7
 EXPORT_AGAIN = "export the network again, or check it with onnx.checker.check_model"
 
 
 def load_model(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Reads a model with its external data, normalized, and notes on what that changed; raises ModelError if it can't."""
+    """Reads a model with its external data, normalized, and notes on what that changed; raises ModelError."""
     if not path.exists():
         raise ModelError("there is no such model", where=str(path), fix="check the path")
     if path.is_dir():
@@ -33,7 +34,7 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     if not model.graph.node:
         raise ModelError("the model holds no network, or the file is empty", where=str(path), fix=EXPORT_AGAIN)
     _check_opset(model, path)
-    return model, ()
+    return normalize(model)
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:
@@ -69,11 +70,25 @@ def _fold_constants(model: onnx_ir.Model) -> onnx_ir.Model:
     return after(model).model
 
 
+def _keep_declarations(model: onnx.ModelProto) -> None:
+    """Drops the shapes that are inferred anew, for one image; keeps those of operators that only users know."""
+    foreign = {
+        name for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain) for name in node.output
+    }
+    declared = [value for value in model.graph.value_info if value.name in foreign]
+    for value in declared:
+        dims = value.type.tensor_type.shape.dim
+        if dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(declared)
+
+
 def _with_static_inputs(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """A copy where a symbolic batch is one image; raises ModelError for other symbolic axes, naming them."""
     static = onnx.ModelProto()
     static.CopyFrom(model)
-    del static.graph.value_info[:]  # these and the outputs' sizes may hold the symbolic batch
+    _keep_declarations(static)
     for tensor in static.graph.output:
         for dim in tensor.type.tensor_type.shape.dim:
             dim.Clear()

@@ -16,7 +16,7 @@ from bfpc.frontend.elementwise import join_maps
 from bfpc.frontend.node_builder import NodeBuilder, Step, chain
 from bfpc.frontend.pooling import pool_axes
 from bfpc.frontend.reduction import sums
-from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, channels_first, per_channel, show
+from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, per_channel, show
 from bfpc.frontend.unsupported import Unsupported
 
 Vector = NDArray[np.float32]
@@ -79,7 +79,7 @@ def import_instance_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tens
 
 
 def import_group_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x, vectors = channels_first(net.feature(node)), [weights(node, index) for index in (1, 2)]
+    x, vectors = net.map(node), [weights(node, index) for index in (1, 2)]
     channels = x.map_shape[0]
     groups = node.attributes.get_int("num_groups", 1) or 1
     return _by_group(NodeBuilder(node, net), x, groups, *(np.repeat(v, channels // len(v)) for v in vectors))

@@ -8,7 +8,7 @@ from typing import Literal
 import onnx_ir
 
 from bfpc.frontend.builder import GraphBuilder, Importer, has_second_output
-from bfpc.frontend.tensor import Tensor, channels_first
+from bfpc.frontend.tensor import Tensor
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.frontend.windows import along_map, resolve_pads
 from bfpc.ir.layout import Axes
@@ -21,7 +21,7 @@ def import_pool(kind: Kind) -> Importer:
     """The importer of MaxPool or AveragePool."""
 
     def importer(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-        x = channels_first(net.feature(node))
+        x = net.map(node)
         if has_second_output(node):
             raise Unsupported("its second output, the indices, is used", "the accelerator makes the maxima only")
         if along_map(node, "dilations", x) != (1, 1):
@@ -43,7 +43,7 @@ def import_global_pool(kind: Kind) -> Importer:
     """The importer of GlobalMaxPool or GlobalAveragePool."""
 
     def importer(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-        x = channels_first(net.feature(node))
+        x = net.map(node)
         return pool_axes(node, net, x, kind, "HW", x.axes)
 
     return importer

@@ -14,11 +14,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.frontend.tensor import CHANNELS_FIRST, CHANNELS_LAST, ONE_DIMENSIONAL, Part, Tensor
-from bfpc.frontend.unsupported import Unsupported
+from bfpc.frontend.tensor import Part, Tensor
 from bfpc.ir.layout import Axes
 from bfpc.ir.operators import Conv
 
+MOST_WEIGHTS = 1 << 26  # a convolution beyond moves elements less well than the host
 Indices = NDArray[np.intp]
 
 
@@ -31,27 +31,13 @@ class Rearrangement:
     axes: Axes
 
 
-def rearrangement(tensor: Tensor) -> Rearrangement:
-    """What makes a map of a tensor with split axes; raises Unsupported where one convolution can't do that."""
-    candidates = {4: (CHANNELS_FIRST, CHANNELS_LAST), 3: ONE_DIMENSIONAL[:1]}.get(len(tensor.axes), ())
-    for axes in candidates:
-        groups = [[tensor.part(axis) for axis in group] for group in tensor.layout]
-        moved = _convolution(tensor, dict(zip(axes, groups, strict=True)), axes)
-        if moved is not None:
-            return moved
-    raise Unsupported(
-        "it reads a tensor whose channels, height or width a Reshape has split",
-        "keep them whole, or join them again before it",
-    )
-
-
-def _convolution(tensor: Tensor, groups: dict[str, list[Part]], axes: Axes) -> Rearrangement | None:
-    """The convolution of the map that has these parts along its output's axes; None if there is none."""
-    channels, (stride_y, rows), (stride_x, columns) = (
-        groups["C"],
-        _kept(tensor, groups, "H"),
-        _kept(tensor, groups, "W"),
-    )
+def rearrangement(tensor: Tensor, axes: Axes) -> Rearrangement | None:
+    """What makes a map laid out as `axes` of a tensor; None where no convolution does, or only a huge one."""
+    if len(tensor.axes) != len(axes) or tensor.layout[0] not in ("N", ""):
+        return None
+    groups = {letter: [tensor.part(axis) for axis in group] for letter, group in zip(axes, tensor.layout, strict=True)}
+    channels = groups["C"]
+    (stride_y, rows), (stride_x, columns) = _kept(tensor, groups, "H"), _kept(tensor, groups, "W")
     if any(part.axis != "C" for part in (*rows, *columns)) or any(part.axis == "N" for part in channels):
         return None
     stride, factors = (stride_y, stride_x), (prod(part.size for part in rows), prod(part.size for part in columns))
@@ -59,7 +45,10 @@ def _convolution(tensor: Tensor, groups: dict[str, list[Part]], axes: Axes) -> R
         return None
     # output channel o at offset (y, x) within its kernel is channel `source` of the map, seen by the tap (y, x)
     source = _indices(channels, "C")[:, None, None] + np.add.outer(_indices(rows, "C"), _indices(columns, "C"))
-    weight = np.zeros((len(source), tensor.size("C"), *(factors if stride == (1, 1) else stride)), np.float32)
+    shape = (len(source), tensor.size("C"), *(factors if stride == (1, 1) else stride))
+    if prod(shape) > MOST_WEIGHTS:
+        return None
+    weight = np.zeros(shape, np.float32)
     o, y, x = np.indices(source.shape)
     if stride == (1, 1):
         weight[o, source, factors[0] - 1 - y, factors[1] - 1 - x] = 1

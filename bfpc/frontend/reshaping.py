@@ -9,7 +9,7 @@ import onnx_ir
 
 from bfpc.frontend.builder import GraphBuilder, constant, has_second_output, integers
 from bfpc.frontend.node_builder import NodeBuilder, enlarge
-from bfpc.frontend.tensor import Tensor, channels_first, reshaped, show, transposed
+from bfpc.frontend.tensor import Tensor, named, reshaped, single_axis, transposed
 from bfpc.frontend.unsupported import DEFAULT_FIX, Unsupported
 
 FLOATS = frozenset(
@@ -78,7 +78,7 @@ def import_unsqueeze(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 
 def import_depth_to_space(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = channels_first(net.feature(node))
+    x = net.map(node)
     batch, channels, height, width = _four(x)
     block = node.attributes.get_int("blocksize", 1) or 1
     if node.attributes.get_string("mode", "DCR") == "CRD":
@@ -91,7 +91,7 @@ def import_depth_to_space(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 
 def import_space_to_depth(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = channels_first(net.feature(node))
+    x = net.map(node)
     batch, channels, height, width = _four(x)
     block = node.attributes.get_int("blocksize", 1) or 1
     split = reshaped(x, (batch, channels, height // block, block, width // block, block))
@@ -120,12 +120,10 @@ def import_tile(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 
 def _repeated(node: onnx_ir.Node, net: GraphBuilder, x: Tensor, shape: list[int]) -> Tensor:
-    """The tensor with axes of size 1 repeated; an axis that isn't the map's takes the next one that is missing."""
-    missing = iter(letter for letter in "CHW" if letter not in "".join(x.axes))
-    grown = {index for index, size in enumerate(x.shape) if shape[index] != size}
-    axes = tuple(group or (next(missing, "") if index in grown else "") for index, group in enumerate(x.axes))
-    if any(len(axes[index]) != 1 or axes[index] == "N" for index in grown):
-        raise Unsupported(f"it repeats {show(x.axes)} to {shape}", "repeat channels, height or width only")
-    sizes = {axes[index]: shape[index] for index in grown}
+    """The tensor with axes of size 1 repeated."""
+    x = named(x)
+    sizes = {single_axis(x, axis, "repeats"): size for axis, size in enumerate(shape) if size != x.shape[axis]}
+    if "N" in sizes:
+        raise Unsupported("it repeats the batch", "repeat channels, height or width only")
     channels, height, width = (sizes.get(letter, x.size(letter)) for letter in "CHW")
-    return enlarge(NodeBuilder(node, net), replace(x, axes=axes), (channels, height, width))
+    return enlarge(NodeBuilder(node, net), x, (channels, height, width))

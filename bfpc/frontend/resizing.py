@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bfpc.frontend.builder import GraphBuilder, constant, has_input
 from bfpc.frontend.node_builder import NodeBuilder
-from bfpc.frontend.tensor import Tensor, single_axis
+from bfpc.frontend.tensor import Tensor, named, single_axis
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.operators import Conv, PadMode, Pads, Pair, Pass
 
@@ -68,7 +68,7 @@ class Filter:
 
 
 def import_resize(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x, mode = net.feature(node), _text(node, "mode", "nearest")
+    x, mode = named(net.feature(node)), _text(node, "mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise Unsupported(f"its mode is {mode}", WHOLE_FACTORS)
     if node.attributes.get_int("antialias", 0) or _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":

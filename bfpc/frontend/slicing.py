@@ -9,7 +9,7 @@ import onnx_ir
 
 from bfpc.frontend.builder import GraphBuilder, constant, integers
 from bfpc.frontend.node_builder import NodeBuilder
-from bfpc.frontend.tensor import Tensor, single_axis
+from bfpc.frontend.tensor import Tensor, named, single_axis
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.operators import Slice
 
@@ -17,7 +17,7 @@ Bounds = tuple[int, int, int]
 
 
 def import_slice(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    x = net.feature(node)
+    x = named(net.feature(node))
     starts, stops = integers(node, "starts", 1) or [], integers(node, "ends", 2) or []
     axes = integers(node, "axes", 3) or list(range(len(starts)))
     steps = integers(node, "steps", 4) or [1] * len(starts)
@@ -33,7 +33,7 @@ def import_slice(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 def import_split(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     """The parts in order; all but the first are entered into `net.tensors` here."""
-    x = net.feature(node)
+    x = named(net.feature(node))
     axis = (node.attributes.get_int("axis", 0) or 0) % len(x.axes)
     count, size = len(node.outputs), x.shape[axis]
     sizes = integers(node, "split", 1) or [
@@ -53,7 +53,7 @@ def import_split(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 def import_gather(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     """Constant indices: any of channels, a rising sequence of rows or columns; a single index drops its axis."""
-    x, indices = net.feature(node), constant(node, 1).astype(np.int64)
+    x, indices = named(net.feature(node)), constant(node, 1).astype(np.int64)
     axis = (node.attributes.get_int("axis", 0) or 0) % len(x.axes)
     if indices.ndim > 1:
         raise Unsupported(f"its indices have shape {list(indices.shape)}", "use a list of indices")

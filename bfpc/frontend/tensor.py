@@ -23,6 +23,7 @@ from bfpc.ir.layout import Axes, from_onnx
 CHANNELS_FIRST: Axes = ("N", "C", "H", "W")
 CHANNELS_LAST: Axes = ("N", "H", "W", "C")
 ONE_DIMENSIONAL: tuple[Axes, ...] = (("N", "C", "W"), ("N", "C", "H"))
+MAP_AXES = (CHANNELS_FIRST, CHANNELS_LAST, *ONE_DIMENSIONAL)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Tensor:
 
     def has_layout(self, axes: Axes) -> bool:
         return self.layout == replace(self, axes=axes).layout
+
+
+def is_channels_first(tensor: Tensor) -> bool:
+    """Whether its axes are (N, C, H, W), whichever of them have size 1."""
+    return len(tensor.axes) == 4 and tensor.is_whole and tensor.has_layout(CHANNELS_FIRST)
 
 
 def channels_first(tensor: Tensor) -> Tensor:
@@ -172,11 +178,17 @@ def per_channel(tensor: Tensor, constant: NDArray[np.float32]) -> NDArray[np.flo
     return channels.astype(np.float32)
 
 
-def single_axis(x: Tensor, axis: int, verb: str) -> str:
-    """The map's axis that an ONNX axis is."""
-    group = x.layout[axis] or x.axes[axis]
+def named(tensor: Tensor) -> Tensor:
+    """The tensor with the map's axes of size 1 that it doesn't show in place of its own axes of size 1, in order."""
+    missing = iter([letter for letter in "CHW" if letter not in "".join(tensor.axes)])
+    return replace(tensor, axes=tuple(group or next(missing, "") for group in tensor.axes))
+
+
+def single_axis(tensor: Tensor, axis: int, verb: str) -> str:
+    """The map's axis that an ONNX axis of a `named` tensor is."""
+    group = tensor.layout[axis] or tensor.axes[axis]
     if len(group) != 1:
-        raise Unsupported(f"it {verb} axis {axis} of {show(x.axes)}", "do it before the map is flattened")
+        raise Unsupported(f"it {verb} axis {axis} of {show(tensor.axes)}", "do it before the map is flattened")
     return group
 
 
