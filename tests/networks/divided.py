@@ -20,8 +20,8 @@ def read(model: onnx.ModelProto, folder: Path) -> Network:
     return read_model(folder / "network.onnx")
 
 
-def random_inputs(model: onnx.ModelProto) -> Tensors:
-    rng = np.random.default_rng(1)
+def random_inputs(model: onnx.ModelProto, seed: int = 1) -> Tensors:
+    rng = np.random.default_rng(seed)
     constants = {tensor.name for tensor in model.graph.initializer}
     return {value.name: _random(value, rng) for value in model.graph.input if value.name not in constants}
 
