@@ -11,17 +11,15 @@ import pytest
 from bfpc.config import Config
 from bfpc.frontend.reader import read_model
 from bfpc.ir.graph import Node
-from bfpc.ir.operators import Window
 from bfpc.passes.absorb_pass import absorb_pass
 from bfpc.passes.fold_input import fold_input
-from bfpc.passes.fold_pad import fold_pad
 from bfpc.passes.fold_scale import fold_scale
-from bfpc.passes.fuse_tails import fuse_tails
+from bfpc.passes.fuse_tails import fuse_tails, tail_fits
 from bfpc.passes.lower_layers import lower_layers
 from bfpc.passes.place_concats import place_concats
 from bfpc.pipeline import Dump, float_passes, run_passes
 from tests.networks.random_networks import random_network
-from tests.passes.checks import assert_emulated, assert_same_outputs, check, check_unchanged
+from tests.passes.checks import assert_emulated, assert_same_outputs, check, check_unchanged, graph_of
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -36,55 +34,14 @@ def test_all_of_them_keep_what_a_network_computes(seed: int, lanes: int, tmp_pat
     assert_emulated(lowered)
 
 
-def any_pool_fits(_: Node, __: Window) -> bool:
+def anything_fits(_: Node) -> bool:
     return True
 
 
-fuse = partial(fuse_tails, pool_fits=any_pool_fits)
+fuse = partial(fuse_tails, fits=anything_fits)
 place = partial(place_concats, group=32)
 
-# -- fold_pad, fold_scale ---------------------------------------------------------------------------------------------
-
-
-def test_fold_pad_makes_zeros_around_a_map_the_pads_of_its_readers() -> None:
-    check(
-        """\
-        input "x" = %x (N, C, H, W) : 4x5x5
-        %p = Pad(x=%x) {pads=(1, 0, 2, 3)} : 4x8x8
-        %y = Conv(x=%p, weight=@w) {kernel=(3, 3), pads=(0, 1, 0, 1)} : 8x6x8
-        %z = Conv(x=%p, weight=@v) {kernel=(1, 1)} : 8x8x8
-        output "y" = %y (N, C, H, W)
-        output "z" = %z (N, C, H, W)
-        constant @v : 8x4x1x1 [float32]
-        constant @w : 8x4x3x3 [float32]
-        """,
-        """\
-        input "x" = %x (N, C, H, W) : 4x5x5
-        %y = Conv(x=%x, weight=@w) {kernel=(3, 3), pads=(1, 1, 2, 4)} : 8x6x8
-        %z = Conv(x=%x, weight=@v) {kernel=(1, 1), pads=(1, 0, 2, 3)} : 8x8x8
-        output "y" = %y (N, C, H, W)
-        output "z" = %z (N, C, H, W)
-        constant @v : 8x4x1x1 [float32]
-        constant @w : 8x4x3x3 [float32]
-        """,
-        fold_pad,
-    )
-
-
-def test_fold_pad_leaves_padded_channels_and_pools_alone() -> None:
-    check_unchanged(
-        """\
-        input "x" = %x (N, C, H, W) : 4x5x5
-        %p = Pad(x=%x) {channels=(0, 4)} : 8x5x5
-        %y = Conv(x=%p, weight=@w) {kernel=(1, 1)} : 8x5x5
-        %q = Pad(x=%x) {pads=(1, 1, 1, 1)} : 4x7x7
-        %z = Pool(x=%q) {window=Window(kind='max', kernel=(7, 7))} : 4x1x1
-        output "y" = %y (N, C, H, W)
-        output "z" = %z (N, C, H, W)
-        constant @w : 8x8x1x1 [float32]
-        """,
-        fold_pad,
-    )
+# -- fold_scale -------------------------------------------------------------------------------------------------------
 
 
 def test_fold_scale_multiplies_weights_and_biases_and_scales_before() -> None:
@@ -191,12 +148,12 @@ def test_lower_layers_makes_layers_of_every_operator() -> None:
         %grouped = Conv(x=%depthwise, weight=@g) {kernel=(1, 1), groups=2} : 6x8x8
         %scaled = Scale(x=%grouped, scale=@s, bias=@t) : 6x8x8
         %active = Activate(x=%scaled, slope=@s) {activation=PRelu()} : 6x8x8
-        %sum = Add(x=%active, residual=%scaled) : 6x8x8
-        %pooled = Pool(x=%sum) {window=Window(kind='average', kernel=(2, 2), stride=(2, 2))} : 6x4x4
-        %padded = Pad(x=%pooled) {pads=(1, 0, 0, 0)} : 6x5x4
-        %wider = Pad(x=%padded) {channels=(1, 2)} : 9x5x4
-        %cropped = Slice(x=%wider) {start=(0, 1, 0), stop=(9, 5, 4), step=(1, 2, 2)} : 9x2x2
-        %some = Slice(x=%cropped) {start=(1, 0, 0), stop=(9, 2, 2), step=(3, 1, 1)} : 3x2x2
+        %difference = Elementwise(x=%active, residual=%scaled) {operation='subtract'} : 6x8x8
+        %pooled = Pool(x=%difference) {window=Window(kind='average', kernel=(2, 2), stride=(2, 2))} : 6x4x4
+        %padded = Pad(x=%pooled) {pads=(1, 0, 0, 0), mode='edge'} : 6x5x4
+        %wider = Pad(x=%padded) {pads=(0, 0, 0, 1), channels=(1, 2), value=0.5} : 9x5x5
+        %cropped = Slice(x=%wider) {start=(2, 1, 0), stop=(9, 5, 4), step=(1, 2, 2)} : 7x2x2
+        %some = Slice(x=%cropped) {start=(1, 0, 0), stop=(7, 2, 2), step=(3, 1, 1)} : 2x2x2
         output "y" = %some (N, C, H, W)
         constant @g : 6x2x1x1 [float32]
         constant @s : 6 [float32]
@@ -206,25 +163,95 @@ def test_lower_layers_makes_layers_of_every_operator() -> None:
         """\
         input "x" = %x (N, C, H, W) : 4x8x8
         %depthwise = Depthwise(x=%x, weight=@w) {kernel=(3, 3), pads=(1, 1, 1, 1)} : 4x8x8
-        %grouped = Conv(x=%depthwise, weight=@grouped.weight) {kernel=(1, 1)} : 6x8x8
+        %grouped = Conv(x=%depthwise, weight=@g) {kernel=(1, 1), groups=2} : 6x8x8
         %scaled = Depthwise(x=%grouped, weight=@scaled.weight, bias=@t) {kernel=(1, 1)} : 6x8x8
         %active = Pass(x=%scaled, slope=@s) {tail=Tail(activation=PRelu())} : 6x8x8
-        %sum = Pass(x=%active, residual=%scaled) : 6x8x8
-        %pooled = Pass(x=%sum) {tail=Tail(pool=Window(kind='average', kernel=(2, 2), stride=(2, 2)))} : 6x4x4
-        %padded = Pass(x=%pooled) {pads=(1, 0, 0, 0)} : 6x5x4
-        %wider = Conv(x=%padded, weight=@wider.selection) {kernel=(1, 1)} : 9x5x4
-        %cropped = Pass(x=%wider) {stride=(2, 2), pads=(-1, 0, -1, -1)} : 9x2x2
-        %some = Conv(x=%cropped, weight=@some.selection) {kernel=(1, 1)} : 3x2x2
+        %difference = Pass(x=%active, residual=%scaled) {tail=Tail(residual='subtract')} : 6x8x8
+        %pooled = Pass(x=%difference) {tail=Tail(pool=Window(kind='average', kernel=(2, 2), stride=(2, 2)))} : 6x4x4
+        %padded = Pass(x=%pooled) {pads=(1, 0, 0, 0), pad_mode='edge'} : 6x5x4
+        %wider.pass = Pass(x=%padded) {pads=(0, 0, 0, 1), pad_value=0.5} : 6x5x5
+        %wider = Conv(x=%wider.pass, weight=@wider.selection) {kernel=(1, 1)} : 9x5x5
+        %cropped.channels = Channels(x=%wider) {start=2, stop=9} : 7x5x5
+        %cropped = Pass(x=%cropped.channels) {stride=(2, 2), pads=(-1, 0, -1, -2)} : 7x2x2
+        %some = Conv(x=%cropped, weight=@some.selection) {kernel=(1, 1)} : 2x2x2
         output "y" = %some (N, C, H, W)
-        constant @grouped.weight : 6x4x1x1 [float32]
+        constant @g : 6x2x1x1 [float32]
         constant @s : 6 [float32]
         constant @scaled.weight : 6x1x1x1 [float32]
-        constant @some.selection : 3x9x1x1 [float32]
+        constant @some.selection : 2x7x1x1 [float32]
         constant @t : 6 [float32]
         constant @w : 4x1x3x3 [float32]
         constant @wider.selection : 9x6x1x1 [float32]
         """,
         lower_layers,
+    )
+
+
+def test_lower_layers_makes_a_filter_as_large_as_the_dilation_of_the_input() -> None:
+    """A transposed convolution with gaps: stride 3, kernel 1 and 2."""
+    check(
+        """\
+        input "x" = %x (N, C, H, W) : 2x4x4
+        %y = Conv(x=%x, weight=@w) {kernel=(1, 2), pads=(0, 1, 0, 1), input_dilation=(3, 3)} : 2x10x11
+        output "y" = %y (N, C, H, W)
+        constant @w : 2x2x1x2 [float32]
+        """,
+        """\
+        input "x" = %x (N, C, H, W) : 2x4x4
+        %y = Conv(x=%x, weight=@y.widened_weight) {kernel=(3, 3), pads=(0, 1, 2, 2), input_dilation=(3, 3)} : 2x10x11
+        output "y" = %y (N, C, H, W)
+        constant @y.widened_weight : 2x2x3x3 [float32]
+        """,
+        lower_layers,
+    )
+
+
+def test_absorb_pass_pads_and_crops_in_any_layer() -> None:
+    check(
+        """\
+        input "x" = %x (N, C, H, W) : 4x5x5
+        %p = Pass(x=%x) {pads=(1, -1, 2, 3)} : 4x8x7
+        %y = Conv(x=%p, weight=@w) {kernel=(3, 3), pads=(0, 0, 1, 1)} : 8x7x6
+        %e = Pass(x=%x) {pads=(1, 1, 1, 1), pad_mode='edge'} : 4x7x7
+        %z = Depthwise(x=%e, weight=@v) {kernel=(3, 3), input_dilation=(2, 2)} : 4x11x11
+        output "y" = %y (N, C, H, W)
+        output "z" = %z (N, C, H, W)
+        constant @v : 4x1x3x3 [float32]
+        constant @w : 8x4x3x3 [float32]
+        """,
+        """\
+        input "x" = %x (N, C, H, W) : 4x5x5
+        %y = Conv(x=%x, weight=@w) {kernel=(3, 3), pads=(1, -1, 3, 4)} : 8x7x6
+        %z = Depthwise(x=%x, weight=@v) {kernel=(3, 3), pads=(2, 2, 2, 2), input_dilation=(2, 2), pad_mode='edge'} \
+: 4x11x11
+        output "y" = %y (N, C, H, W)
+        output "z" = %z (N, C, H, W)
+        constant @v : 4x1x3x3 [float32]
+        constant @w : 8x4x3x3 [float32]
+        """,
+        absorb_pass,
+    )
+
+
+def test_absorb_pass_does_not_mix_zeros_with_other_pads() -> None:
+    """Edges within zeros, a value within zeros, zeros around what was cropped, a value that a filter would see."""
+    check_unchanged(
+        """\
+        input "x" = %x (N, C, H, W) : 4x5x5
+        %e = Pass(x=%x) {pads=(1, 1, 1, 1), pad_mode='edge'} : 4x7x7
+        %a = Conv(x=%e, weight=@w) {kernel=(3, 3), pads=(1, 1, 1, 1)} : 8x7x7
+        %v = Pass(x=%x) {pads=(1, 1, 1, 1), pad_value=0.5} : 4x7x7
+        %b = Pass(x=%v) {pads=(1, 1, 1, 1)} : 4x9x9
+        %c = Pass(x=%x) {pads=(-1, 0, 0, 0)} : 4x4x5
+        %d = Conv(x=%c, weight=@w) {kernel=(3, 3), pads=(1, 1, 1, 1)} : 8x4x5
+        %f = Conv(x=%v, weight=@w) {kernel=(3, 3)} : 8x5x5
+        output "a" = %a (N, C, H, W)
+        output "b" = %b (N, C, H, W)
+        output "d" = %d (N, C, H, W)
+        output "f" = %f (N, C, H, W)
+        constant @w : 8x4x3x3 [float32]
+        """,
+        absorb_pass,
     )
 
 
@@ -318,6 +345,55 @@ def test_fuse_tails_keeps_what_a_tail_does_in_another_order() -> None:
     )
 
 
+def test_fuse_tails_subtracts_and_multiplies_where_the_order_allows() -> None:
+    """A difference has one, a product has none; a residual of one position stays the residual."""
+    check(
+        """\
+        input "x" = %x (N, C, H, W) : 4x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 4x8x8
+        %p = Pass(x=%x, residual=%a) {tail=Tail(residual='multiply')} : 4x8x8
+        %b = Conv(x=%p, weight=@w) {kernel=(1, 1)} : 4x8x8
+        %q = Pass(x=%b, residual=%x) {tail=Tail(residual='subtract')} : 4x8x8
+        %c = Conv(x=%q, weight=@w) {kernel=(1, 1)} : 4x8x8
+        %r = Pass(x=%q, residual=%c) {tail=Tail(residual='subtract')} : 4x8x8
+        %d = Conv(x=%r, weight=@v) {kernel=(8, 8), tail=Tail(activation=Table(steps=(('sigmoid',),)))} : 4x1x1
+        %s = Pass(x=%r, residual=%d) {tail=Tail(residual='multiply')} : 4x8x8
+        output "y" = %s (N, C, H, W)
+        constant @v : 4x4x8x8 [float32]
+        constant @w : 4x4x1x1 [float32]
+        """,
+        """\
+        input "x" = %x (N, C, H, W) : 4x8x8
+        %p = Conv(x=%x, weight=@w, residual=%x) {kernel=(1, 1), tail=Tail(residual='multiply')} : 4x8x8
+        %q = Conv(x=%p, weight=@w, residual=%x) {kernel=(1, 1), tail=Tail(residual='subtract')} : 4x8x8
+        %c = Conv(x=%q, weight=@w) {kernel=(1, 1)} : 4x8x8
+        %r = Pass(x=%q, residual=%c) {tail=Tail(residual='subtract')} : 4x8x8
+        %d = Conv(x=%r, weight=@v) {kernel=(8, 8), tail=Tail(activation=Table(steps=(('sigmoid',),)))} : 4x1x1
+        %s = Pass(x=%r, residual=%d) {tail=Tail(residual='multiply')} : 4x8x8
+        output "y" = %s (N, C, H, W)
+        constant @v : 4x4x8x8 [float32]
+        constant @w : 4x4x1x1 [float32]
+        """,
+        fuse,
+    )
+
+
+@pytest.mark.parametrize(("exponent_range", "fits"), [(7, True), (31, False)])
+def test_a_product_of_maps_stays_a_layer_by_itself_where_the_tail_might_overflow(
+    exponent_range: int, fits: bool
+) -> None:
+    text = """\
+        input "x" = %x (N, C, H, W) : 4x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 4x8x8
+        %y = Pass(x=%a, residual=%x) {tail=Tail(residual='multiply')} : 4x8x8
+        output "y" = %y (N, C, H, W)
+        constant @w : 4x4x1x1 [float32]
+        """
+    graph = graph_of(text)
+    wide = Config.model_validate({"formats": {"activation": {"exponent_range": exponent_range}}})
+    assert (len(fuse_tails(graph, partial(tail_fits, graph, wide)).nodes) == 1) == fits
+
+
 def test_fuse_tails_asks_whether_a_pool_fits() -> None:
     check_unchanged(
         """\
@@ -327,7 +403,7 @@ def test_fuse_tails_asks_whether_a_pool_fits() -> None:
         output "y" = %y (N, C, H, W)
         constant @w : 4x4x1x1 [float32]
         """,
-        partial(fuse_tails, pool_fits=lambda _, __: False),
+        partial(fuse_tails, fits=lambda _: False),
     )
 
 
@@ -349,52 +425,66 @@ def test_place_concats_leaves_layers_that_write_in_place() -> None:
 
 
 def test_place_concats_copies_maps_that_are_written_elsewhere() -> None:
-    """The network's input, a map used twice, and a concatenation in a concatenation."""
+    """The network's input, a view of channels, and maps that are joined already."""
     check(
         """\
         input "x" = %x (N, C, H, W) : 32x8x8
-        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 32x8x8
-        %b = Concat(x0=%x, x1=%a) : 64x8x8
-        %y = Concat(x0=%b, x1=%a, x2=%a) : 128x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 64x8x8
+        %v = Channels(x=%a) {start=32, stop=64} : 32x8x8
+        %b = Concat(x0=%x, x1=%a) : 96x8x8
+        %y = Concat(x0=%v, x1=%a, x2=%a) : 160x8x8
+        output "b" = %b (N, C, H, W)
         output "y" = %y (N, C, H, W)
-        constant @w : 32x32x1x1 [float32]
+        constant @w : 64x32x1x1 [float32]
         """,
         """\
         input "x" = %x (N, C, H, W) : 32x8x8
-        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 64x8x8
+        %v = Channels(x=%a) {start=32, stop=64} : 32x8x8
         %b.x0 = Pass(x=%x) : 32x8x8
-        %b = Concat(x0=%b.x0, x1=%a) : 64x8x8
-        %y.x0 = Pass(x=%b) : 64x8x8
-        %y.x1 = Pass(x=%a) : 32x8x8
-        %y.x2 = Pass(x=%a) : 32x8x8
-        %y = Concat(x0=%y.x0, x1=%y.x1, x2=%y.x2) : 128x8x8
+        %b = Concat(x0=%b.x0, x1=%a) : 96x8x8
+        %y.x0 = Pass(x=%v) : 32x8x8
+        %y.x1 = Pass(x=%a) : 64x8x8
+        %y.x2 = Pass(x=%a) : 64x8x8
+        %y = Concat(x0=%y.x0, x1=%y.x1, x2=%y.x2) : 160x8x8
+        output "b" = %b (N, C, H, W)
         output "y" = %y (N, C, H, W)
-        constant @w : 32x32x1x1 [float32]
+        constant @w : 64x32x1x1 [float32]
         """,
         place,
     )
 
 
-def test_place_concats_sums_selections_off_the_channel_groups() -> None:
+def test_place_concats_copies_nothing_where_each_layer_appends_to_all_before() -> None:
+    """DenseNet, written as concatenations of concatenations or of all maps so far: the memory holds one map."""
     check(
         """\
-        input "x" = %x (N, C, H, W) : 4x8x8
-        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 8x8x8
-        %y = Concat(x0=%a, x1=%x, x2=%a) : 20x8x8
-        output "y" = %y (N, C, H, W)
-        constant @w : 8x4x1x1 [float32]
+        input "x" = %x (N, C, H, W) : 32x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %b = Conv(x=%a, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %ab = Concat(x0=%a, x1=%b) : 64x8x8
+        %c = Conv(x=%ab, weight=@v) {kernel=(1, 1)} : 32x8x8
+        %abc = Concat(x0=%a, x1=%b, x2=%c) : 96x8x8
+        %d = Conv(x=%abc, weight=@u) {kernel=(1, 1)} : 32x8x8
+        %abcd = Concat(x0=%abc, x1=%d) : 128x8x8
+        output "y" = %abcd (N, C, H, W)
+        constant @u : 32x96x1x1 [float32]
+        constant @v : 32x64x1x1 [float32]
+        constant @w : 32x32x1x1 [float32]
         """,
         """\
-        input "x" = %x (N, C, H, W) : 4x8x8
-        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 8x8x8
-        %y.x0 = Conv(x=%a, weight=@y.x0.selection) {kernel=(1, 1)} : 20x8x8
-        %y.x1 = Conv(x=%x, weight=@y.x1.selection, residual=%y.x0) {kernel=(1, 1)} : 20x8x8
-        %y = Conv(x=%a, weight=@y.x2.selection, residual=%y.x1) {kernel=(1, 1)} : 20x8x8
-        output "y" = %y (N, C, H, W)
-        constant @w : 8x4x1x1 [float32]
-        constant @y.x0.selection : 20x8x1x1 [float32]
-        constant @y.x1.selection : 20x4x1x1 [float32]
-        constant @y.x2.selection : 20x8x1x1 [float32]
+        input "x" = %x (N, C, H, W) : 32x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %b = Conv(x=%a, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %ab = Concat(x0=%a, x1=%b) : 64x8x8
+        %c = Conv(x=%ab, weight=@v) {kernel=(1, 1)} : 32x8x8
+        %abc = Concat(x0=%ab, x1=%c) : 96x8x8
+        %d = Conv(x=%abc, weight=@u) {kernel=(1, 1)} : 32x8x8
+        %abcd = Concat(x0=%abc, x1=%d) : 128x8x8
+        output "y" = %abcd (N, C, H, W)
+        constant @u : 32x96x1x1 [float32]
+        constant @v : 32x64x1x1 [float32]
+        constant @w : 32x32x1x1 [float32]
         """,
         place,
     )
