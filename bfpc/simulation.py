@@ -22,7 +22,7 @@ def build_simulation(folder: Path) -> Path:
     """
     for tool in ("make", os.environ.get("CXX", "g++")):
         if shutil.which(tool) is None:
-            fix = f"install {tool} (on Debian or Ubuntu: apt install build-essential), or verify without --csim"
+            fix = f"install {tool} (on Debian or Ubuntu: apt install build-essential), or do without the C simulation"
             raise BuildError(f"C simulation needs {tool}, which is not on the PATH", where=str(folder), fix=fix)
     sources = folder / "hls" if os.access(folder / "hls", os.W_OK) else _copy(folder / "hls")
     made = subprocess.run(["make", "--silent", "build"], cwd=sources, capture_output=True, text=True, check=False)
@@ -54,6 +54,6 @@ def run_simulation(folder: Path, executable: Path, inputs: Words, layers: int | 
         command = [*map(str, files), *([] if layers is None else [str(layers)])]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
-            fix = "compile the model again, or verify without --csim"
+            fix = "compile the model again, or do without the C simulation"
             raise BuildError(f"the C simulation failed: {ran.stderr.strip()}", where=str(executable), fix=fix)
         return np.frombuffer(trace.read_bytes(), "<u8")

@@ -286,6 +286,16 @@ def test_build_folders(build: Path, golden: Golden, tmp_path: Path, monkeypatch:
         manifest = json.loads(Path("build/manifest.json").read_text())
         write("build/manifest.json", json.dumps({**manifest, "manifest_version": 99}))
 
+    def compiled() -> None:
+        shutil.copytree(build, "build")
+
+    def compiled_and(**named: Any) -> Prepare:
+        def prepare() -> None:
+            compiled()
+            arrays(**named)
+
+        return prepare
+
     def somebodys_own() -> None:
         Path("build").mkdir()
         write("build/thesis.txt", "")
@@ -305,6 +315,14 @@ def test_build_folders(build: Path, golden: Golden, tmp_path: Path, monkeypatch:
         ("a build of another version", "verify build", of_another_version),
         ("a damaged build", "verify build", damaged),
         ("no C++ compiler", "verify build --csim", without_a_compiler),
-        ("data that does not fit", "verify build --inputs nowhere", lambda: shutil.copytree(build, "build")),
+        ("data that does not fit", "verify build --inputs nowhere", compiled),
+        ("a run without a build", "run nowhere --input data.npz", partial(arrays, x=np.zeros((1, 3, 8, 8)))),
+        ("a run without data", "run build --input nowhere", compiled),
+        ("a run on another shape", "run build --input data.npz", compiled_and(x=np.zeros((1, 3, 9, 9)))),
+        ("a run into a folder", "run build --input data.npz -o build", compiled_and(x=np.zeros((1, 3, 8, 8)))),
+        ("an export into nowhere", "export build -o nowhere/quantized.onnx", compiled),
+        ("an export of what is no build", "export build", somebodys_own),
+        ("the partition of what is no build", "inspect build --partition", somebodys_own),
+        ("the partition of another version", "inspect build --partition", of_another_version),
     ]
     check_table(table, "build", golden, tmp_path, monkeypatch)
