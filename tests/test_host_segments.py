@@ -51,7 +51,7 @@ def test_calibration_sees_what_the_original_network_hands_to_the_accelerator(
     model: onnx.ModelProto, tmp_path: Path
 ) -> None:
     feeds = images(model, 3)
-    np.savez(tmp_path / "images.npz", **feeds)
+    np.savez(tmp_path / "images.npz", image=feeds["image"], size=feeds["size"])
     network = read_model(write(model, tmp_path))
     data = calibration_data(network, load_config("int8"), tmp_path / "images.npz")
     assert data.arrays.keys() == {"image", "size", "real", "largest"}
@@ -62,7 +62,7 @@ def test_calibration_sees_what_the_original_network_hands_to_the_accelerator(
 
 def test_a_build_runs_with_its_host_segments(model: onnx.ModelProto, tmp_path: Path) -> None:
     feeds = images(model, 4)
-    np.savez(tmp_path / "images.npz", **feeds)
+    np.savez(tmp_path / "images.npz", image=feeds["image"], size=feeds["size"])
     compile_model(write(model, tmp_path), load_config("int8"), tmp_path / "build", tmp_path / "images.npz")
     build = read_build(tmp_path / "build")
     assert [(segment.stage, segment.outputs) for segment in build.host] == [
