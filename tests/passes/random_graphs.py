@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bfpc.ir.graph import Constant, Graph, Node, Port, Value
 from bfpc.ir.operators import (
@@ -40,7 +40,7 @@ class RandomGraph:
         self.nodes: list[Node] = []
         self.constants: dict[str, Constant] = {}
         size = tuple(int(extent) for extent in self.rng.integers(4, 12, 2))
-        self.inputs = tuple(Value(name, (self.pick(*CHANNELS), *size)) for name in ("x", "r"))  # type: ignore[arg-type]
+        self.inputs = tuple(Value(name, (self.pick(*CHANNELS), *size)) for name in ("x", "r"))
         self.values: list[Value] = list(self.inputs)
 
     def pick(self, *choices: Any) -> Any:
@@ -48,10 +48,8 @@ class RandomGraph:
 
     def normal(self, *shape: int) -> str:
         name = f"c{len(self.constants)}"
-        array: NDArray[np.float32] = self.rng.standard_normal(shape, np.float32) / np.float32(
-            max(1, np.prod(shape[1:])) ** 0.5
-        )
-        self.constants[name] = array
+        array = self.rng.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
+        self.constants[name] = array.astype(np.float32)
         return name
 
     def add(self, op: Operator, **inputs: str) -> Value:
@@ -96,7 +94,8 @@ def convolution(net: RandomGraph, x: Value) -> None:
     channels, height, width = x.shape
     kernel, stride = (net.pick(1, 2, 3), net.pick(1, 2, 3)), (net.pick(1, 1, 2), net.pick(1, 2))
     if min(height, width) < 6:
-        return one_tap(net, x)
+        one_tap(net, x)
+        return
     groups = net.pick(*(g for g in (1, 1, 2, 4, channels) if channels % g == 0))
     outputs = groups * net.pick(1, 1, 2, 4) if groups > 1 else net.pick(*CHANNELS)
     mode = net.pick("zero", "zero", "edge", "reflect")
