@@ -65,6 +65,7 @@ def classify(
         found.origins.update((made.name, node) for made in trial.nodes[len(found.net.nodes) :])
         found.net = trial
     _leave_layouts(graph, found)
+    found.host = {node: found.host[node] for node in graph if node in found.host}
     return found
 
 
