@@ -123,7 +123,7 @@ def partition(found: PartitionView) -> RenderableType:
         "",
         _wide_table("On the host", ("segment", "operator", "nodes", "reason", "what would help"), reasons),
         "",
-        f"{len(found.crossings)} tensors cross, {_count(crossing)} bytes an image",
+        f"Crossing: {_several(len(found.crossings), 'tensor')}, {_count(crossing)} bytes an image",
         *([] if found.picture is None else [f"Picture: {found.picture}"]),
     )
 
@@ -132,8 +132,9 @@ def _chain(found: PartitionView) -> Iterator[tuple[str, str]]:
     """One line a segment, and between them one for each tensor that crosses."""
     crossings = {crossing.tensor: crossing for crossing in found.crossings}
     for segment in found.segments:
-        accelerated = f"{segment.layers} layers, {_count(segment.macs)} MACs"
-        yield segment.name, accelerated if segment.file is None else f"{len(segment.nodes)} nodes, {segment.file}"
+        accelerated = f"{_several(segment.layers, 'layer')}, {_count(segment.macs)} MACs"
+        on_host = f"{_several(len(segment.nodes), 'node')}, {segment.file}"
+        yield segment.name, accelerated if segment.file is None else on_host
         for crossing in (crossings[name] for name in segment.writes if name in crossings):
             yield (
                 "  |",
@@ -163,7 +164,9 @@ def exported(found: Exported, path: Path) -> str:
 def ran(found: Ran, path: Path) -> RenderableType:
     """What a run wrote: the outputs' shapes and types."""
     rows = [(name, f"{list(array.shape)}", str(array.dtype)) for name, array in found.outputs.items()]
-    return Group(_table("", ("output", "shape", "type"), (), rows), "", f"{found.images} images, written to {path}")
+    return Group(
+        _table("", ("output", "shape", "type"), (), rows), "", f"{_several(found.images, 'image')}, written to {path}"
+    )
 
 
 def _wide_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -190,6 +193,10 @@ def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Itera
 
 def _percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{fraction:.1%}"
+
+
+def _several(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _count(number: float) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from bfpc import __version__, cli
+import bfpc
+from bfpc import __version__, cli, tables
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
@@ -21,7 +24,10 @@ from bfpc.cli import main
 from bfpc.comparison import Comparison, Verification
 from bfpc.config import Config, load_config
 from bfpc.errors import ModelError
+from bfpc.ir.partition import HostNode
+from bfpc.partition_view import PartitionView, Segment
 from tests.backend.graphs import small_network
+from tests.test_runtime import build_of, pictures, with_host_between
 
 GOOD = Verification((Comparison("prob", 21.53, 0.99987, 0.0123, 0.875),), (Comparison("conv1", 30.1, 0.9999, 0.5),))
 
@@ -54,7 +60,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_version_and_help() -> None:
     assert __version__ in run("--version").output
-    assert all(command in run("-h").output for command in ("compile", "verify", "inspect"))
+    assert all(command in run("-h").output for command in ("compile", "verify", "run", "export", "inspect"))
 
 
 def test_compile_hands_over_what_was_given_and_prints_the_summary(build: Path, library: Callable[..., None]) -> None:
@@ -176,6 +182,83 @@ def test_inspect_json_is_the_schedule_with_the_files(build: Path) -> None:
     loader = files["hls/src/loader.hpp"]
     assert loader["purpose"] == "From memory into the accelerator: features and residuals"
     assert loader["lines"] == len((build / "hls" / "src" / "loader.hpp").read_text().splitlines())
+
+
+# -- what runs where --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build folder of a network whose middle and end the host computes."""
+    return build_of(with_host_between(), tmp_path_factory.mktemp("divided"))
+
+
+def test_the_partition_shows_segments_crossings_reasons_and_the_picture(divided: Path) -> None:
+    result = run("inspect", divided, "--partition")
+    assert result.exit_code == 0, result.output
+    order = [
+        line.split("  ")[0]
+        for line in result.stdout.splitlines()
+        if re.match(r"(host|accelerator) \d  .*(MACs|onnx)", line)
+    ]
+    assert order == ["accelerator 0", "host 0", "accelerator 1", "host 1", "accelerator 2"]
+    manifest = json.loads((divided / "manifest.json").read_text())
+    for segment in manifest["host"]:
+        for part in (segment["file"], *(node["name"] for node in segment["nodes"])):
+            assert part in result.stdout
+    assert "TopK" in result.stdout
+    assert f"Picture: {divided / 'partition.svg'}" in result.stdout
+
+
+def test_the_partition_as_json_tells_what_crosses(divided: Path) -> None:
+    found = json.loads(run("inspect", divided, "--partition", "--json").stdout)
+    manifest = json.loads((divided / "manifest.json").read_text())
+    words = {port["name"]: port["words"] for port in (*manifest["inputs"], *manifest["outputs"])}
+    assert [(crossing["to"], crossing["bytes"]) for crossing in found["crossings"]] == [
+        (to, 8 * words[name])
+        for to, side in (("host", "inputs"), ("accelerator", "outputs"))
+        for segment in manifest["host"]
+        for name in segment[side]
+    ]
+    layers = [segment["layers"] for segment in found["segments"] if segment["file"] is None]
+    assert layers == [stage["layers"] for stage in manifest["stages"]]
+    schedule = json.loads((divided / "schedule.json").read_text())
+    assert sum(segment["macs"] for segment in found["segments"]) == schedule["macs"]
+
+
+def test_a_partition_without_a_host_says_so(build: Path) -> None:
+    result = run("inspect", build, "--partition")
+    assert "Everything runs on the accelerator." in result.stdout
+
+
+def test_nodes_on_the_host_for_the_same_reason_share_a_row() -> None:
+    nodes = tuple(HostNode(f"softmax{i}", "Softmax", "it divides", "leave it") for i in range(12))
+    host = Segment("host 0", "host/00.onnx", (*nodes, HostNode("nms", "NonMaxSuppression", "it sorts", "")), 0, 0, ())
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(tables.partition(PartitionView(Path("build"), (host,), (), None)))
+    rows = [line for line in capture.get().splitlines() if line.startswith("host 0  ") and "it " in line]
+    assert len(rows) == 2
+    assert "softmax7 and 4 more" in rows[0]
+
+
+@pytest.mark.parametrize("device", ["emulator", "csim"])
+def test_run_writes_an_array_for_each_output(
+    divided: Path, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    images = pictures(2)
+    np.save(tmp_path / "images.npy", images)
+    result = run("run", divided, "--input", tmp_path / "images.npy", "-o", tmp_path / "out.npz", "--device", device)
+    assert result.exit_code == 0, result.output
+    assert "2 images" in result.stdout
+    session = bfpc.load(divided)
+    with np.load(tmp_path / "out.npz") as archive:
+        written = dict(archive)
+    assert list(written) == [info.name for info in session.get_outputs()]
+    for found, expected in zip(written.values(), session.run({"input0": images}), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.npy", "out.npz"]
 
 
 @pytest.mark.parametrize("content", [None, "{", "text", "[]", "{}"])
