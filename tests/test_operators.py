@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import onnx
 import pytest
 
-from bfpc.backend.encoding import ACTIVATION_MODES, ARRAY_MODES, POOL_MODES
+from bfpc.backend.encoding import ACTIVATION_MODES, ARRAY_MODES, PAD_MODES, POOL_MODES, RESIDUAL_MODES
 from bfpc.backend.program import MODES
-from bfpc.backend.schedule import LOOP_ORDERS
+from bfpc.backend.schedule import LOOPS
 from bfpc.frontend.reader import read_model
-from bfpc.ir.operators import Activation, Concat, Conv, Depthwise, Layer, Operator, Pass
+from bfpc.ir.operators import Activation, Concat, Conv, Depthwise, Layer, Operator, PadMode, Pass, Tail
 from bfpc.passes.lower_layers import lower_layers
 from tests.networks.random_networks import random_network
 from tests.passes.checks import assert_emulated, graph_of
@@ -62,10 +62,14 @@ output "y" = %y (N, C, H, W)
 
 
 def test_every_layer_activation_and_pool_has_its_code_in_the_program() -> None:
-    array_modes, activation_modes, pool_modes = MODES
+    array_modes, pad_modes, residual_modes, activation_modes, pool_modes = MODES
     assert ARRAY_MODES.keys() == set(get_args(Layer)) == {Conv, Depthwise, Pass}
     assert set(ARRAY_MODES.values()) == set(array_modes)
-    assert len(LOOP_ORDERS) == len(array_modes)
+    assert set(LOOPS) == set(array_modes)
+    assert PAD_MODES.keys() == set(get_args(PadMode))
+    assert set(PAD_MODES.values()) == set(pad_modes)
+    assert RESIDUAL_MODES.keys() == set(get_args(get_type_hints(Tail)["residual"]))
+    assert {*RESIDUAL_MODES.values(), residual_modes(0)} == set(residual_modes)
     assert ACTIVATION_MODES.keys() == {type(None), *get_args(Activation)}
     assert set(ACTIVATION_MODES.values()) == set(activation_modes)
     assert {"max", "average"} == POOL_MODES.keys()
