@@ -105,7 +105,7 @@ def float_passes(config: Config) -> dict[str, Pass]:
         "split-kernels": partial(split_kernels, array=array, feature_depth=config.architecture.feature_depth),
         "view-channels": partial(view_channels, group=array.k_vec),
         "align-concats": partial(align_concats, group=array.k_vec),
-        "compose-selections": partial(compose_selections, lanes=array.c_vec),
+        "compose-selections": partial(compose_selections, array=array),
         "place-concats": partial(place_concats, group=array.k_vec),
         "order-stages": order_stages,
     }

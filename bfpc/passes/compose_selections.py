@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bfpc.config import ArraySize
 from bfpc.ir.graph import Constant, Graph, Node, Shape, Value
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pass, Table, Tail
 from bfpc.ir.shapes import array_size
@@ -30,11 +31,10 @@ PER_CHANNEL = ("weight", "bias", "slope")
 Chosen = NDArray[np.integer]
 
 
-def compose_selections(graph: Graph, lanes: int) -> Graph:
-    """lanes: input channels that the array takes per cycle."""
+def compose_selections(graph: Graph, array: ArraySize) -> Graph:
     readers = graph.consumers()
     once = {name for name in readers if len(readers[name]) == 1 and name not in graph.output_names}
-    work = _Work(graph, lanes, once, dict(graph.constants), {})
+    work = _Work(graph, array, once, dict(graph.constants), {})
     for node in graph.nodes:
         work.nodes.update((made.name, made) for made in _composed(work, node))
     return graph.with_nodes(work.nodes.values(), work.constants)
@@ -45,7 +45,7 @@ class _Work:
     """The pass under way. once: values that a single layer reads; constants and nodes: those so far."""
 
     graph: Graph
-    lanes: int
+    size: ArraySize
     once: set[str]
     constants: dict[str, Constant]
     nodes: dict[str, Node]
@@ -72,10 +72,10 @@ class _Work:
         return x
 
     def cost(self, node: Node, weight: tuple[int, ...] | None = None) -> int:
-        """Multiplications of a convolution, idle lanes included, with weights of this shape instead of its own."""
+        """Cycles of a convolution on the array, with weights of this shape instead of its own."""
         outputs, inputs, *taps = weight or self.array(node, "weight").shape
         positions = array_size(node.layer, self.shape(node.inputs["x"])[1:])
-        return outputs * -(-inputs // self.lanes) * self.lanes * prod(taps) * prod(positions)
+        return -(-outputs // self.size.k_vec) * -(-inputs // self.size.c_vec) * prod(taps) * prod(positions)
 
 
 def _composed(work: _Work, node: Node) -> list[Node]:

@@ -359,7 +359,7 @@ def test_align_concats_fills_up_channel_groups_and_leaves_the_zeros_out_again() 
 
 
 REVERSED = selection(np.arange(8)[::-1], 8)
-compose = partial(compose_selections, lanes=8)
+compose = partial(compose_selections, array=ArraySize(c_vec=8, k_vec=8))
 
 
 def compose_reversed(text: str, weight: NDArray[np.float32] = REVERSED) -> list[str]:
