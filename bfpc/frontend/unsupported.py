@@ -33,11 +33,11 @@ class Offence:
 
 DEFAULT_FIX = "move it to the network's start or end, where it costs one crossing at most"
 _FLOAT_NETWORK = "export the float network: bfpc quantizes it"
-_BATCH_NORM = "use BatchNormalization and retrain"
+_END = "at the network's end it costs one crossing and can stay; elsewhere use Sigmoid and retrain"
 _SINGLE_STEPS = "unroll the loop, or use convolutions over time, and retrain"
 ALTERNATIVES: Mapping[str, str] = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"), _FLOAT_NETWORK),
-    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LayerNormalization"), _BATCH_NORM),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _END),
     **dict.fromkeys(("If", "Loop", "Scan", "LSTM", "GRU", "RNN"), _SINGLE_STEPS),
 }
 
