@@ -166,6 +166,18 @@ def test_a_layer_that_does_not_fit_is_refused_with_the_number_it_takes(
     _schedule(graph, replace(architecture, **{setting: needed}))
 
 
+def test_narrow_tiles_are_taken_where_their_records_fill_words_and_no_others_fit() -> None:
+    """Windows of 27x27: 27 rows of 64 + 26 columns are too many accumulators, of 32 + 26 they fit 1600."""
+    draft = Draft()
+    pool = Window("average", (27, 27))
+    draft.conv("wide", draft.input("image", (32, 40, 150)), 32, tail=Tail(None, pool))
+    work = _work(graph_of(draft), replace(ARCHITECTURE, accumulator_positions=1600))
+    tile, cost = choose_tile(work)
+    assert cost.accumulator_positions <= 1600
+    assert tile.width == 32
+    assert tile.width * work.output.record_bits(0) % 64 == 0
+
+
 def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> None:
     schedule = _schedule(small_network())
     document = json.loads(json.dumps(schedule_document(schedule)))
