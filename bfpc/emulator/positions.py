@@ -57,6 +57,8 @@ def lower_pass(
     if op.input_dilation == (1, 1):
         return x
     x = _repeated(builder, x, op.input_dilation)
+    if not any((pad + 1) % factor for pad, factor in zip(op.pads, op.input_dilation * 2, strict=True)):
+        return x  # all repetitions of every position
     starts = [factor - 1 - pad % factor for pad, factor in zip(op.pads[:2], op.input_dilation, strict=True)]
     stops = [start + size for start, size in zip(starts, shape[1:], strict=True)]
     return builder.call("Slice", x, builder.integers(*starts), builder.integers(*stops), builder.integers(2, 3))

@@ -5,7 +5,7 @@ The bias is in the accumulators already.
 
 from __future__ import annotations
 
-from itertools import product
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bfpc.emulator.exact import FLOAT32_LIMIT
 from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
+from bfpc.emulator.positions import padded_map
 from bfpc.emulator.table import lower_function, lower_table
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Clip, Pass, PRelu, Table, Window
@@ -39,7 +40,7 @@ def lower_tail(
             if arithmetic is None:
                 x = lower_function(builder, x, table)
             else:
-                x = lower_table(builder, graph, node, x, arithmetic)
+                x = lower_table(builder, graph, node, x, arithmetic, shape)
     if _fills_padding(graph, node):
         x = _clear_padding(builder, x, graph.value(node.name).shape[0], shape[0])
     if tail.pool is not None:
@@ -107,20 +108,16 @@ def _pool(
 
 
 def _window_sum(builder: OnnxBuilder, x: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
-    """The sum over each window, as a sum of strided slices or of the whole map: exact in float64."""
+    """The sum over each window, along rows and then along columns: exact in float64."""
     if window.kernel == size and not any(window.pads):
         return builder.reduce("ReduceSum", x, 2, 3)
-    top, left, bottom, right = window.pads
-    x = builder.call("Pad", x, builder.integers(0, 0, top, left, 0, 0, bottom, right))
-    height, width = window.output_size(size)
-    total: Tensor | None = None
-    for row, column in product(range(window.kernel[0]), range(window.kernel[1])):
-        ends = (row + (height - 1) * window.stride[0] + 1, column + (width - 1) * window.stride[1] + 1)
-        bounds = (builder.integers(row, column), builder.integers(*ends), builder.integers(2, 3))
-        part = builder.call("Slice", x, *bounds, builder.integers(*window.stride))
-        total = part if total is None else builder.call("Add", total, part)
-    assert total is not None
-    return total
+    x = padded_map(builder, x, window.pads)
+    for axis, outputs in enumerate(window.output_size(size)):
+        starts, stride = range(window.kernel[axis]), window.stride[axis]
+        bounds = [(start, start + (outputs - 1) * stride + 1, 2 + axis, stride) for start in starts]
+        parts = [builder.call("Slice", x, *map(builder.integers, bound)) for bound in bounds]
+        x = reduce(partial(builder.call, "Add"), parts)
+    return x
 
 
 def window_counts(window: Window, size: tuple[int, int]) -> NDArray[np.int64]:
