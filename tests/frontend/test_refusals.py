@@ -1,5 +1,6 @@
 """Every model the frontend refuses, and what it says: one error that names the node, the reason and what to do."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def relu_model() -> onnx.ModelProto:
 def read(model: onnx.ModelProto, folder: Path) -> Network:
     onnx.save(model, folder / "network.onnx")
     return read_model(folder / "network.onnx")
+
+
+def why_on_host(model: onnx.ModelProto, folder: Path) -> str:
+    """The reasons for what the host computes, or the error if nothing else is left."""
+    try:
+        network = read(model, folder)
+    except ModelError as error:
+        return str(error)
+    return "\n".join(node.reason for segment in network.host for node in segment.nodes)
 
 
 # -- nodes -------------------------------------------------------------------------------------------------------------
@@ -145,8 +155,7 @@ CASES: tuple[tuple[str, Build], ...] = (
 
 
 @pytest.mark.parametrize(("reason", "build"), CASES, ids=[reason for reason, _ in CASES])
-def test_a_node_that_does_not_map_is_refused(reason: str, build: Build, tmp_path: Path) -> None:
-    """The convolution behind it keeps it from being left to the host."""
+def test_a_node_that_does_not_map_is_left_to_the_host(reason: str, build: Build, tmp_path: Path) -> None:
     net = writer()
     build(net, net.input(*MAP))
     last = net.nodes[-1].output[0]
@@ -159,44 +168,40 @@ def test_a_node_that_does_not_map_is_refused(reason: str, build: Build, tmp_path
         net.initializers,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", net.opset)], ir_version=8)
-    with pytest.raises(ModelError, match=reason) as refusal:
-        read(model, tmp_path)
-    assert "node_" in str(refusal.value)
-    assert "fix:" in str(refusal.value)
+    assert re.search(reason, why_on_host(model, tmp_path))
+
+
+def softmaxes(net: OnnxWriter, x: Tensor) -> Tensor:
+    """A network of which nothing is left for the accelerator."""
+    for operator in ("Softmax", "Hardmax", "Softmax"):
+        x = net.node(operator, [x.name], MAP)
+    return x
 
 
 def test_one_error_lists_every_node_and_groups_those_with_one_reason(tmp_path: Path) -> None:
     net = writer()
-    x = net.input(*MAP)
-    for operator in ("Sigmoid", "Tanh", "Sigmoid"):
-        x = net.node(operator, [x.name], MAP)
-        x = net.node("Conv", [x.name, net.normal(4, 4, 1, 1)], MAP)
+    model = net.finish("three", [softmaxes(net, net.input(*MAP))])
     with pytest.raises(ModelError) as refusal:
-        read(net.finish("three", [x]), tmp_path)
+        read(model, tmp_path)
+    fix = "at the network's end it costs one crossing and can stay; elsewhere use Sigmoid and retrain"
     assert refusal.value.what == (
-        "3 nodes do not map onto the accelerator:\n"
-        "  Sigmoid: the accelerator has no such operator\n"
-        "    fix: use Relu, Clip, LeakyRelu or PRelu and retrain\n"
-        "    node_sigmoid0: [1,4,6,6] -> [1,4,6,6]\n"
-        "    node_sigmoid4: [1,4,6,6] -> [1,4,6,6]\n"
-        "  Tanh: the accelerator has no such operator\n"
-        "    fix: use Relu, Clip, LeakyRelu or PRelu and retrain\n"
-        "    node_tanh2: [1,4,6,6] -> [1,4,6,6]"
+        "nothing of the network is left for the accelerator: 3 nodes do not map onto it\n"
+        "  Softmax: the accelerator has no such operator\n"
+        f"    fix: {fix}\n"
+        "    node_softmax0: [1,4,6,6] -> [1,4,6,6]\n"
+        "    node_softmax2: [1,4,6,6] -> [1,4,6,6]\n"
+        "  Hardmax: the accelerator has no such operator\n"
+        f"    fix: {fix}\n"
+        "    node_hardmax1: [1,4,6,6] -> [1,4,6,6]"
     )
     assert refusal.value.where == str(tmp_path / "network.onnx")
-
-
-@pytest.mark.parametrize("name", ["oid_ssd_mobilenetv2", "waifu2x_cunet_noise3", "selfie_segmentation"])
-def test_trained_networks_beyond_the_accelerator_give_one_message(name: str, zoo: Path) -> None:
-    with pytest.raises(ModelError, match="nodes do not map onto the accelerator"):
-        read_model(zoo / f"{name}.onnx")
 
 
 def test_a_custom_operator_is_named_with_its_domain(tmp_path: Path) -> None:
     model = relu_model()
     model.graph.node[0].domain = "my.operators"
     model.opset_import.append(helper.make_opsetid("my.operators", 1))
-    with pytest.raises(ModelError, match=r"my\.operators\.Relu: the accelerator has no such operator"):
+    with pytest.raises(ModelError, match=r"my\.operators\.Relu: nothing is known of it but its shapes"):
         read(model, tmp_path)
 
 
@@ -287,12 +292,6 @@ def with_symbolic_height(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
 
 
-def with_integers(model: onnx.ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
-    model.graph.node[0].input[0] = "cast"
-    model.graph.node.insert(0, helper.make_node("Cast", ["input0"], ["cast"], to=TensorProto.FLOAT))
-
-
 def with_rank_5(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim.add().dim_value = 3
     model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 3
@@ -305,10 +304,6 @@ def without_a_shape(model: onnx.ModelProto) -> None:
 def without_inputs(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(MAP, np.float32), "input0"))
     del model.graph.input[:]
-
-
-def with_another_batch(model: onnx.ModelProto) -> None:
-    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [2, 3]))
 
 
 def with_a_constant_output(model: onnx.ModelProto) -> None:
@@ -334,13 +329,11 @@ def of_the_future(model: onnx.ModelProto) -> None:
     [
         (with_opset, "the model has opset 6"),
         (with_symbolic_height, "symbolic: axis 2 \\(height\\) of input0"),
-        (with_integers, "the input is of type INT32"),
-        (with_rank_5, "the input has shape \\[1, 4, 6, 6, 3\\]"),
+        (with_rank_5, "its input input0 has shape \\[1, 4, 6, 6, 3\\]"),
         (without_a_shape, "the input input0 has no shape"),
         (without_inputs, "the model has no input"),
-        (with_another_batch, "different batch sizes: input0 1, more 2"),
         (with_a_constant_output, "the output constant does not depend on an input"),
-        (with_nothing_to_compute, "the output relu0 is an input"),
+        (with_nothing_to_compute, "Identity: it only changes the layout"),
         (with_an_undefined_operand, "contradict each other"),
         (of_the_future, "not valid ONNX"),
     ],
