@@ -32,9 +32,8 @@ Chosen = NDArray[np.integer]
 
 
 def compose_selections(graph: Graph, array: ArraySize) -> Graph:
-    readers = graph.consumers()
-    once = {name for name in readers if len(readers[name]) == 1 and name not in graph.output_names}
-    work = _Work(graph, array, once, dict(graph.constants), {})
+    readers = {name: len(users) + (name in graph.output_names) for name, users in graph.consumers().items()}
+    work = _Work(graph, array, readers, dict(graph.constants), {})
     for node in graph.nodes:
         work.nodes.update((made.name, made) for made in _composed(work, node))
     return graph.with_nodes(work.nodes.values(), work.constants)
@@ -42,11 +41,11 @@ def compose_selections(graph: Graph, array: ArraySize) -> Graph:
 
 @dataclass(frozen=True)
 class _Work:
-    """The pass under way. once: values that a single layer reads; constants and nodes: those so far."""
+    """The pass under way. readers: how many each value has, the network's outputs among them."""
 
     graph: Graph
     size: ArraySize
-    once: set[str]
+    readers: dict[str, int]
     constants: dict[str, Constant]
     nodes: dict[str, Node]
 
@@ -67,8 +66,7 @@ class _Work:
     def bypass(self, source: Node) -> str:
         """What a selection reads, for a layer that reads it in its place."""
         x = source.inputs["x"]
-        if source.name not in self.once:
-            self.once.discard(x)
+        self.readers[x] += self.readers[source.name] > 1
         return x
 
     def cost(self, node: Node, weight: tuple[int, ...] | None = None) -> int:
@@ -93,7 +91,7 @@ def _composed(work: _Work, node: Node) -> list[Node]:
 def _read_through(work: _Work, source: Node, chosen: Chosen, node: Node) -> Node:
     """A convolution that reads what the selection `source` reads, if that is cheaper."""
     weight, inputs = work.array(node, "weight"), work.shape(source.inputs["x"])[0]
-    saved = work.cost(source) if source.name in work.once else 0
+    saved = work.cost(source) // work.readers[source.name]  # if the others do the same
     if work.cost(node, (len(weight), inputs, *weight.shape[2:])) > work.cost(node) + saved:
         return node
     spread = np.einsum("oihw,ix->oxhw", weight, selection(chosen, inputs)[:, :, 0, 0])
@@ -103,7 +101,7 @@ def _read_through(work: _Work, source: Node, chosen: Chosen, node: Node) -> Node
 def _merged(work: _Work, node: Node) -> Node:
     """A selection, with its tail, done by the convolution before it, if nothing else reads that and it is cheaper."""
     source, chosen = work.nodes.get(node.inputs.get("x", "")), selected_channels(work.constants, _without_tail(node))
-    if chosen is None or source is None or source.name not in work.once or not _takes(source, node, chosen):
+    if chosen is None or source is None or work.readers[source.name] > 1 or not _takes(source, node, chosen):
         return node
     weight = work.array(source, "weight")
     if work.cost(source, (len(chosen), *weight.shape[1:])) > work.cost(source) + work.cost(node):
@@ -160,7 +158,7 @@ def _commutes(work: _Work, source: Node, chosen: Chosen, node: Node) -> bool:
 def _exchanged(work: _Work, source: Node, chosen: Chosen, node: Node) -> list[Node]:
     """The layer first, then the selection."""
     channels = work.shape(source.inputs["x"])[0]
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for role in PER_CHANNEL:
         if role in node.inputs:
             array = work.array(node, role)
@@ -170,4 +168,5 @@ def _exchanged(work: _Work, source: Node, chosen: Chosen, node: Node) -> list[No
     layer = replace(node, inputs={**node.inputs, "x": work.bypass(source)}, output=before)
     weight = f"{node.name}.selection"
     work.constants[weight] = selection(chosen, channels)
+    work.readers[before.name] = 1
     return [work.replaced(layer, arrays), Node(Conv((1, 1)), {"x": before.name, "weight": weight}, node.output)]
