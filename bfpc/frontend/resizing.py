@@ -34,20 +34,25 @@ ROUNDINGS: Mapping[str, Callable[[Numbers], Numbers]] = {
 
 @dataclass(frozen=True)
 class Change:
-    """How one axis changes from `size` to `output` positions; output i lies at `slope * i + start`."""
+    """How one axis changes from `size` to `output` positions; output i lies at `(i + shift) / scale + offset`."""
 
     size: int
     output: int
-    slope: float
-    start: float
+    scale: float
+    shift: float
+    offset: float
+
+    @property
+    def start(self) -> float:
+        return self.shift / self.scale + self.offset
 
     @property
     def factor(self) -> int:
-        return max(round(1 / self.slope), 1) if self.slope else 1
+        return max(round(self.scale), 1)
 
     @property
     def step(self) -> int:
-        return max(round(self.slope), 1)
+        return max(round(1 / self.scale), 1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,7 @@ def import_resize(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     filters = {}
     for axis, (output, scale) in _targets(node, x).items():
         if output != x.shape[axis]:
-            slope, start = _coordinates(node, x.shape[axis], output, scale)
-            change = Change(x.shape[axis], output, slope, start)
+            change = Change(x.shape[axis], output, *_coordinates(node, x.shape[axis], output, scale))
             found = _nearest(node, change) if mode == "nearest" else _linear(change)
             filters[single_axis(x, axis, "resizes")] = found
     if "N" in filters or "C" in filters:
@@ -96,22 +100,22 @@ def _targets(node: onnx_ir.Node, x: Tensor) -> dict[int, tuple[int, float]]:
     return {axis: (floor(x.shape[axis] * scale), float(scale)) for axis, scale in zip(axes, given, strict=True)}
 
 
-def _coordinates(node: onnx_ir.Node, size: int, output: int, scale: float) -> tuple[float, float]:
-    """Slope and start of the coordinates; a definition of ONNX each."""
+def _coordinates(node: onnx_ir.Node, size: int, output: int, scale: float) -> tuple[float, float, float]:
+    """Scale, shift and offset of a `Change`; one definition of ONNX each."""
     since_11 = len(node.inputs) > 2
     mode = _text(node, "coordinate_transformation_mode", "half_pixel" if since_11 else "asymmetric")
-    if mode == "pytorch_half_pixel" and output == 1:
-        return 0.0, 0.0
+    if output == 1 and mode in ("pytorch_half_pixel", "align_corners"):
+        return scale, 0.0, 0.0
     if mode in ("half_pixel", "pytorch_half_pixel"):
-        return 1 / scale, 0.5 / scale - 0.5
+        return scale, 0.5, -0.5
     if mode == "half_pixel_symmetric":
-        return 1 / scale, size / 2 * (1 - output / (scale * size)) + 0.5 / scale - 0.5
+        return scale, 0.5, size / 2 * (1 - output / (scale * size)) - 0.5
     if mode == "asymmetric":
-        return 1 / scale, 0.0
+        return scale, 0.0, 0.0
     if mode == "align_corners":
-        return (size - 1) / max(output - 1, 1), 0.0
+        return (output - 1) / max(size - 1, 1), 0.0, 0.0
     if mode == "tf_half_pixel_for_nn":
-        return 1 / scale, 0.5 / scale
+        return scale, 0.5, 0.0
     raise Unsupported(f"its coordinate_transformation_mode is {mode}", WHOLE_FACTORS)
 
 
@@ -119,7 +123,8 @@ def _nearest(node: onnx_ir.Node, change: Change) -> Filter:
     """The filter of ones that reads the positions which rounding chooses; Unsupported if they follow no pattern."""
     rounding = ROUNDINGS[_text(node, "nearest_mode", "round_prefer_floor" if len(node.inputs) > 2 else "floor")]
     i = np.arange(change.output)
-    chosen = np.clip(rounding(np.asarray(change.slope * i + change.start)), 0, change.size - 1).astype(int)
+    coordinates = np.asarray((i + change.shift) / change.scale + change.offset, np.float64)
+    chosen = np.clip(rounding(coordinates), 0, change.size - 1).astype(int)
     if np.array_equal(chosen, i * change.step + chosen[0]):
         return _padded(change, (1.0,), 1, change.step, -int(chosen[0]))
     for factor in {1, change.factor}:
@@ -134,12 +139,12 @@ def _linear(change: Change) -> Filter:
     if change.size == 1:
         return _padded(change, (1.0,), 1, 1, 0)
     factor, step, tolerance = change.factor, change.step, 1e-6
-    if abs(change.slope * factor - 1) < tolerance:
+    if abs(change.scale - factor) < tolerance:
         offset = change.start * factor
         taps = np.arange(ceil(offset - factor + tolerance), floor(offset + factor - tolerance) + 1)
         weights = 1 - np.abs(taps - offset) / factor
         return _padded(change, tuple(weights.tolist()), factor, 1, -int(taps[0]))
-    if abs(change.slope - step) < tolerance:
+    if abs(1 / change.scale - step) < tolerance:
         first = floor(change.start + tolerance)
         fraction = change.start - first
         return _padded(change, (1 - fraction, fraction) if fraction > tolerance else (1.0,), 1, step, -first)

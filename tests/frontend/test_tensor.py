@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, per_channel, channels_first, reshaped, transposed
+from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, channels_first, per_channel, reshaped, transposed
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.layout import to_onnx
 

@@ -58,7 +58,7 @@ def run_divided(network: Network, inputs: Tensors) -> Tensors:
 
 
 def assert_equivalent(network: Network, model: onnx.ModelProto | None = None, tolerance: float = 1e-4) -> None:
-    """Stages and segments in turn give what onnxruntime makes of the model; `model` is the network's own if not given."""
+    """Stages and segments in turn give what onnxruntime makes of `model`, which is the network's own if not given."""
     inputs = random_inputs(network.model)
     found = run_divided(network, inputs)
     for name, expected in run_onnx((model or network.model).SerializeToString(), inputs).items():
