@@ -55,6 +55,15 @@ def _clip(builder: OnnxBuilder, x: Tensor, low: float, high: float) -> Tensor:
     return builder.call("Clip", x, builder.number(low, x), builder.number(high, x))
 
 
+def _polynomial(builder: OnnxBuilder, x: Tensor, *coefficients: float) -> Tensor:
+    """The constant coefficient comes first."""
+    *others, highest = coefficients
+    y = builder.call("Mul", x, builder.number(highest if others else 0.0, x))
+    for coefficient in reversed(others[1:]):
+        y = builder.call("Mul", builder.call("Add", y, builder.number(coefficient, x)), x)
+    return builder.call("Add", y, builder.number(coefficients[0], x))
+
+
 def _power(builder: OnnxBuilder, x: Tensor, exponent: float) -> Tensor:
     return builder.call("Pow", x, builder.number(exponent, x))
 
@@ -74,6 +83,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {  # those of numerics.function
     "erf": _named("Erf"),
     "exp": _named("Exp"),
     "log": _named("Log"),
+    "polynomial": _polynomial,
     "power": _power,
     "reciprocal": _named("Reciprocal"),
     "sigmoid": _named("Sigmoid"),

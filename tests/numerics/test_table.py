@@ -86,6 +86,6 @@ def test_a_table_of_zeros_and_a_domain_of_one_point() -> None:
 
 
 def test_every_elementary_function_makes_a_table() -> None:
-    parameters = {"affine": (2.0, 1.0), "clip": (0.0, 1.0), "power": (1.5,)}
+    parameters = {"affine": (2.0, 1.0), "clip": (0.0, 1.0), "polynomial": (1.0, 2.0), "power": (1.5,)}
     for name in FUNCTIONS:
         assert make_table(((name, *parameters.get(name, ())),), (0.5, 2.0), -16).entries.any()
