@@ -28,7 +28,7 @@ def add_host_tensors(data: InputData, model: onnx.ModelProto, signature: Signatu
         made = _run(data, model, signature, ports)
     except BuildError as error:
         warning = f"{error.what}; {', '.join(port.name for port in ports)}: calibrated on random numbers"
-        random = _random(graph, ports, len(data))
+        random = random_tensors(graph, ports, len(data))
         return replace(data, arrays={**data.arrays, **random}, warnings=(*data.warnings, warning))
     return replace(data, arrays={**data.arrays, **made})
 
@@ -45,7 +45,8 @@ def _run(data: InputData, model: onnx.ModelProto, signature: Signature, ports: S
     return {port.name: np.concatenate([made[port.name] for made in batches])[: len(data)] for port in ports}
 
 
-def _random(graph: Graph, ports: Sequence[Port], images: int) -> dict[str, Array]:
+def random_tensors(graph: Graph, ports: Sequence[Port], images: int) -> dict[str, Array]:
+    """Normally distributed numbers for inputs of the graph, the same ones every time."""
     random = np.random.default_rng(0)
     shapes = {port.name: onnx_shape(port.axes, port.map_shape(graph.value(port.value))) for port in ports}
     return {name: random.standard_normal((images, *shape[1:])).astype(np.float32) for name, shape in shapes.items()}

@@ -22,6 +22,7 @@ from bfpc.emulator.session import real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.execution import Executor
 from bfpc.host_model import open_host_model
+from bfpc.host_tensors import random_tensors
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.ir.stages import stage_count
@@ -52,28 +53,33 @@ def verify(
     data = load_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
     emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
     simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
-    comparing: _Networks | None = None
-    warnings = data.warnings
-    try:
-        comparing = _Networks(build, model, signature, emulator)
-    except BuildError as error:
-        if simulation is None:
-            raise
-        warnings = (*warnings, f"{error.what}; {BITS_ALONE}")
+    networks, warnings = _prepare(build, model, signature, emulator, bits_suffice=csim)
     difference: str | None = None
     for start in progress(range(0, len(data), signature.batch), "verifying"):
-        feeds, images = take_batch(signature, data.arrays, start), min(signature.batch, len(data) - start)
-        maps = _made_up_run(build, emulator, feeds) if comparing is None else comparing.run(feeds, images)
+        images = min(signature.batch, len(data) - start)
+        maps = networks.run(take_batch(signature, data.arrays, start), images)
         if simulation is not None and difference is None:
             difference = _compare_bits(build, simulation, maps, images)
-    outputs, layers = ((), ()) if comparing is None else comparing.results()
+    outputs, layers = networks.results()
     return Verification(
         outputs=outputs,
         layers=layers,
         bit_exact=None if simulation is None else difference is None,
         failures=(*_failures(outputs, build.config.verify), *([difference] if difference else [])),
-        warnings=warnings,
+        warnings=(*data.warnings, *warnings),
     )
+
+
+def _prepare(
+    build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device, *, bits_suffice: bool
+) -> tuple[_Networks | _AcceleratorAlone, tuple[str, ...]]:
+    """What is run on every batch, and warnings. Raises BuildError where that would leave nothing to compare."""
+    try:
+        return _Networks(build, model, signature, emulator), ()
+    except BuildError as error:
+        if not bits_suffice:
+            raise
+        return _AcceleratorAlone(build, signature, emulator), (f"{error.what}; {BITS_ALONE}",)
 
 
 class _Networks:
@@ -116,18 +122,24 @@ class _Networks:
         return tuple(outputs), tuple(replace(layer, top1_agreement=None) for layer in layers)
 
 
-def _made_up_run(build: Build, emulator: Device, feeds: Tensors) -> Maps:
-    """The accelerator's maps, where what the host would make is random."""
-    random, images = np.random.default_rng(0), len(next(iter(feeds.values())))
-    tensors = dict(feeds)
-    for port in build.graph.inputs:
-        shape = onnx_shape(port.axes, port.map_shape(build.graph.value(port.value)))
-        if port.name not in feeds:
-            tensors[port.name] = random.standard_normal((images * shape[0], *shape[1:])).astype(np.float32)
-    maps = stored_inputs(build.graph, tensors)
-    for stage in range(stage_count(build.graph)):
-        maps |= emulator(stage, maps)
-    return maps
+class _AcceleratorAlone:
+    """The accelerator of a network that cannot be run, with random numbers for what the host would make."""
+
+    def __init__(self, build: Build, signature: Signature, emulator: Device) -> None:
+        self._graph, self._batch, self._emulator = build.graph, signature.batch, emulator
+
+    def run(self, feeds: Tensors, images: int) -> Maps:
+        """The build's maps of a batch, whatever `images` of it count."""
+        del images
+        missing = [port for port in self._graph.inputs if port.name not in feeds]
+        maps = stored_inputs(self._graph, {**feeds, **random_tensors(self._graph, missing, self._batch)})
+        for stage in range(stage_count(self._graph)):
+            maps |= self._emulator(stage, maps)
+        return maps
+
+    def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+        """Nothing was compared with the original network."""
+        return (), ()
 
 
 def _find_axes(shape: Sequence[int], map_shape: Shape) -> Axes | None:
