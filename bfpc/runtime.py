@@ -70,7 +70,7 @@ class Session:
         if input_feed is None and isinstance(output_names, Mapping):
             output_names, input_feed = None, output_names
         outputs = _select(self._signature, output_names)
-        feeds = check_feeds(self._signature, input_feed or {})
+        feeds = _check_feeds(self._signature, input_feed or {})
         images, batch = _count(self._signature, feeds), self._signature.batch
         parts: dict[str, list[Array]] = {info.name: [] for info in outputs}
         for start in progress(range(0, images, batch), "running"):
@@ -91,7 +91,7 @@ def _select(signature: Signature, names: Iterable[str] | None) -> list[TensorInf
     return [known[name] for name in wanted]
 
 
-def check_feeds(signature: Signature, feeds: Mapping[str, Any]) -> dict[str, Array]:
+def _check_feeds(signature: Signature, feeds: Mapping[str, Any]) -> dict[str, Array]:
     """The inputs as arrays, each as the network declares it."""
     known = {info.name: info for info in signature.inputs}
     if set(feeds) != set(known):
