@@ -12,7 +12,7 @@ from bfpc.backend.encoding import ACTIVATION_MODES, ARRAY_MODES, PAD_MODES, POOL
 from bfpc.backend.program import MODES
 from bfpc.backend.schedule import LOOPS
 from bfpc.frontend.reader import read_model
-from bfpc.ir.operators import Activation, Concat, Conv, Depthwise, Layer, Operator, PadMode, Pass, Tail
+from bfpc.ir.operators import Activation, Channels, Concat, Conv, Depthwise, Layer, Operator, PadMode, Pass, Tail
 from bfpc.passes.lower_layers import lower_layers
 from tests.networks.random_networks import random_network
 from tests.passes.checks import assert_emulated, graph_of
@@ -29,9 +29,10 @@ EXAMPLES = {
     "Depthwise": "Depthwise(x=%x, weight=@v, bias=@b) {kernel=(3, 3)} : 4x4x4",
     "Pass": "Pass(x=%x, residual=%r) : 4x6x6",
     "Concat": "Concat(x0=%x, x1=%r) : 8x6x6",
+    "Channels": "Channels(x=%x) {start=1, stop=3} : 2x6x6",
     "Scale": "Scale(x=%x, scale=@s, bias=@b) : 4x6x6",
     "Activate": "Activate(x=%x, slope=@s) {activation=PRelu()} : 4x6x6",
-    "Add": "Add(x=%x, residual=%r) : 4x6x6",
+    "Elementwise": "Elementwise(x=%x, residual=%r) {operation='multiply'} : 4x6x6",
     "Pool": "Pool(x=%x) {window=Window(kind='max', kernel=(2, 2), stride=(2, 2))} : 4x3x3",
     "Pad": "Pad(x=%x) {pads=(1, 0, 2, 1), channels=(1, 0)} : 5x9x7",
     "Slice": "Slice(x=%x) {start=(1, 0, 2), stop=(3, 6, 6), step=(1, 2, 1)} : 2x3x4",
@@ -43,7 +44,7 @@ def test_an_importer_makes_every_operator_that_lowering_does_not(tmp_path: Path)
     for seed in SEEDS:
         onnx.save(random_network(seed), tmp_path / "network.onnx")
         made |= {type(node.op) for node in read_model(tmp_path / "network.onnx").graph.nodes}
-    assert made == set(get_args(Operator)) - {Depthwise, Pass}
+    assert made == set(get_args(Operator)) - {Depthwise, Channels}
 
 
 @pytest.mark.parametrize("operator", get_args(Operator), ids=lambda operator: operator.__name__)
@@ -57,7 +58,7 @@ output "y" = %y (N, C, H, W)
 {PARAMETERS}"""
     )
     lowered = lower_layers(graph).check()
-    assert all(isinstance(node.op, Layer | Concat) for node in lowered.nodes)
+    assert all(isinstance(node.op, Layer | Concat | Channels) for node in lowered.nodes)
     assert_emulated(lowered)
 
 

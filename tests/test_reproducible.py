@@ -66,6 +66,6 @@ def test_the_graph_after_every_pass(golden: Golden, tmp_path: Path) -> None:
         tmp_path / "tiny_resnet.onnx", Config.model_validate(config), tmp_path / "build", dump_ir=tmp_path / "ir"
     )
     dumps = sorted((tmp_path / "ir").iterdir())
-    assert len(dumps) == 10
+    assert len(dumps) == 18
     for dump in dumps:
         golden(f"tiny_resnet/{dump.name}", dump.read_text())

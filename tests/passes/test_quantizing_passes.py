@@ -12,10 +12,13 @@ from bfpc.config import Config
 from bfpc.emulator.session import Emulator
 from bfpc.errors import CapacityError, DataError
 from bfpc.ir.graph import Constant, Graph
+from bfpc.ir.operators import Table
 from bfpc.numerics.format import BfpFormat, BfpTensor
+from bfpc.numerics.functions import Step
 from bfpc.numerics.layer import LayerArithmetic
+from bfpc.passes.assign_domains import assign_domains, choose_domain
 from bfpc.passes.assign_formats import assign_formats, find_non_negative, top_of, unused_overrides
-from bfpc.passes.calibrate import calibrate
+from bfpc.passes.calibrate import calibrate, mean_sum, tap_means
 from bfpc.passes.correct_bias import correct_bias
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights
@@ -65,6 +68,80 @@ def test_calibration_sees_the_largest_magnitude_of_every_value_and_the_mean_sum_
     assert found.means.keys() == {"a", "d"}
     sums = float_reference.evaluate(bare, {"x": np.concatenate(images)})["a"]
     np.testing.assert_allclose(found.means["a"], sums.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+TABLES = """\
+input "x" = %x (N, C, H, W) : 4x8x8
+%a = Conv(x=%x, weight=@w, residual=%x) {kernel=(1, 1), tail=Tail(activation=Table(steps=(('sigmoid',),), gated=True), \
+pool=Window(kind='max', kernel=(2, 2), stride=(2, 2)), residual='subtract')} : 4x4x4
+%y = Pass(x=%a) {tail=Tail(activation=Table(steps=(('exp',),)))} : 4x4x4
+output "y" = %y (N, C, H, W)
+constant @w : 4x4x1x1 [float32]
+"""
+
+
+def test_calibration_sees_the_range_of_what_tables_are_applied_to() -> None:
+    graph = graph_of(TABLES)
+    images = [np.random.default_rng(seed).standard_normal((1, 4, 8, 8), np.float32) for seed in range(2)]
+    found = calibrate(graph, [{"x": image} for image in images], prepare)
+    x = np.concatenate(images).astype(np.float64)
+    a = np.einsum("oi,bihw->bohw", graph.array("w")[:, :, 0, 0], x) - x
+    y = float_reference.evaluate(graph, {"x": x})["a"]
+    assert found.domains.keys() == {"a", "y"}
+    assert found.domains["a"] == pytest.approx((a.min(), a.max()), rel=1e-5)
+    assert found.domains["y"] == pytest.approx((y.min(), y.max()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "Conv(x=%x, weight=@w) {kernel=(3, 2), stride=(2, 1), pads=(1, -1, 2, 1), dilation=(1, 2)} : 5x4x5",
+        "Conv(x=%x, weight=@w) {kernel=(3, 2), pads=(2, 1, 1, 2), pad_mode='reflect'} : 5x8x9",
+        "Conv(x=%x, weight=@w) {kernel=(3, 2), pads=(2, 0, 3, 1), input_dilation=(2, 2)} : 5x16x13",
+        "Conv(x=%x, weight=@w) {kernel=(3, 2), pads=(3, -1, 0, 3), input_dilation=(3, 2), pad_mode='edge'} : 5x20x14",
+    ],
+)
+def test_the_mean_sum_of_a_convolution_knows_its_pads_and_dilations(op: str) -> None:
+    graph = graph_of(
+        f"""\
+        input "x" = %x (N, C, H, W) : 4x7x7
+        %y = {op}
+        output "y" = %y (N, C, H, W)
+        constant @w : 5x4x3x2 [float32]
+        """
+    )
+    x = np.random.default_rng(0).standard_normal((2, 4, 7, 7), np.float32) + np.float32(0.5)
+    node = graph.nodes[0]
+    sums = float_reference.evaluate(graph, {"x": x})["y"]
+    found = mean_sum(node, graph.array("w"), tap_means(graph, node, x))
+    np.testing.assert_allclose(found, sums.mean(axis=(0, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+# -- assign_domains ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "gated", "found", "low", "high"),
+    [
+        ((("tanh",),), False, (-1.0, 1.0), -1.25, 1.25),  # wider by an eighth of the range on either side
+        ((("sigmoid",),), False, (-30.0, 4.0), -11.1, 8.25),  # no farther than where it is constant
+        ((("sigmoid",),), True, (-30.0, 4.0), -11.4, 7.85),
+        ((("reciprocal",),), False, (0.5, 8.5), 0.25, 9.5),  # not to where it runs off
+        ((("exp",),), False, (0.0, 20.0), 9.6, 20.7),
+        ((("sqrt",),), False, (0.0, 8.0), 0.0, 9.0),
+        ((("sigmoid",),), False, (3.0, 3.0), 2.625, 3.375),  # nothing but one number was seen
+    ],
+)
+def test_a_domain_is_what_was_found_and_a_bit_more(
+    steps: tuple[Step, ...], gated: bool, found: tuple[float, float], low: float, high: float
+) -> None:
+    assert choose_domain(Table(steps, gated), *found) == pytest.approx((low, high), abs=0.1)
+
+
+def test_assign_domains_puts_them_into_the_tables() -> None:
+    graph = assign_domains(graph_of(TABLES), {"a": (-1.0, 1.0), "y": (0.0, 1.0)})
+    tables = [node.layer.tail.activation for node in graph.nodes]
+    assert all(isinstance(table, Table) and table.domain is not None for table in tables)
 
 
 # -- assign_formats ---------------------------------------------------------------------------------------------------
@@ -140,6 +217,48 @@ def test_only_what_no_input_can_make_negative_is_unsigned() -> None:
         constant @w : 4x4x1x1 [float32]
         """
     assert find_non_negative(graph_of(text)) == {"relu", "pooled", "sum", "both"}
+
+
+def test_products_pads_views_and_tables_may_be_non_negative_differences_never() -> None:
+    text = """\
+        input "x" = %x (N, C, H, W) : 4x8x8
+        %relu = Pass(x=%x) {tail=Tail(activation=Clip())} : 4x8x8
+        %square = Pass(x=%relu, residual=%relu) {tail=Tail(residual='multiply')} : 4x8x8
+        %less = Pass(x=%relu, residual=%relu) {tail=Tail(residual='subtract')} : 4x8x8
+        %view = Channels(x=%square) {start=0, stop=2} : 2x8x8
+        %ones = Pass(x=%relu) {pads=(1, 1, 1, 1), pad_value=1.0} : 4x10x10
+        %negative = Pass(x=%relu) {pads=(1, 1, 1, 1), pad_value=-1.0} : 4x10x10
+        %sigmoid = Pass(x=%x) {tail=Tail(activation=Table(steps=(('sigmoid',),), domain=(-9.0, 9.0)))} : 4x8x8
+        %silu = Pass(x=%x) {tail=Tail(activation=Table(steps=(('sigmoid',),), gated=True, domain=(-9.0, 9.0)))} : 4x8x8
+        %above = Pass(x=%x) {tail=Tail(activation=Table(steps=(('tanh',),), gated=True, domain=(0.0, 9.0)))} : 4x8x8
+        %log = Pass(x=%x) {tail=Tail(activation=Table(steps=(('log',),), domain=(0.5, 9.0)))} : 4x8x8
+        output "a" = %view (N, C, H, W)
+        output "b" = %less (N, C, H, W)
+        output "c" = %ones (N, C, H, W)
+        output "d" = %negative (N, C, H, W)
+        output "e" = %sigmoid (N, C, H, W)
+        output "f" = %silu (N, C, H, W)
+        output "g" = %above (N, C, H, W)
+        output "h" = %log (N, C, H, W)
+        """
+    assert find_non_negative(graph_of(text)) == {"relu", "square", "view", "ones", "sigmoid", "above"}
+
+
+def test_maps_joined_and_seen_in_part_share_one_format() -> None:
+    text = """\
+        input "x" = %x (N, C, H, W) : 32x8x8
+        %a = Conv(x=%x, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %b = Conv(x=%a, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %ab = Concat(x0=%a, x1=%b) : 64x8x8
+        %v = Channels(x=%ab) {start=32, stop=64} : 32x8x8
+        %c = Conv(x=%v, weight=@w) {kernel=(1, 1)} : 32x8x8
+        %y = Concat(x0=%ab, x1=%c) : 96x8x8
+        output "y" = %y (N, C, H, W)
+        constant @w : 32x32x1x1 [float32]
+        """
+    largest = {"x": 1.0, "a": 1.0, "b": 3.0, "ab": 3.0, "v": 3.0, "c": 100.0, "y": 100.0}
+    assigned = assign_formats(graph_of(text), config(), largest)
+    assert {assigned.format(name).exponent for name in ("a", "b", "ab", "v", "c", "y")} == {7 - 7 - 7}
 
 
 # -- quantize_weights -------------------------------------------------------------------------------------------------
