@@ -71,6 +71,7 @@ def _check_weights(node: onnx_ir.Node, shape: tuple[int, ...], groups: int, x: T
 def _is_pointwise(node: onnx_ir.Node, shape: tuple[int, ...], x: Tensor) -> bool:
     """Whether every position is seen by itself, so that their order doesn't matter: [N, C, H * W] will do."""
     moves = any(node.attributes.get_ints("pads") or ()) or set(node.attributes.get_ints("strides") or ()) - {1}
+    auto_pad(node)  # raises Unsupported for unknown modes; all of the others leave a single tap where it is
     alone = x.layout[1] == ("C" if x.map_shape[0] > 1 else "") and "C" not in x.axes[0]
     return len(shape) == len(x.axes) and set(shape[2:]) == {1} and not moves and alone
 

@@ -519,3 +519,39 @@ def test_tables_hold_the_steps_of_their_function(tmp_path: Path) -> None:
         Activate(Table((("sigmoid",),))),
         Activate(Table((("softplus",), ("tanh",)), gated=True)),
     ]
+
+
+# -- channels last -----------------------------------------------------------------------------------------------------
+
+
+def test_networks_from_tensorflow_work_channels_last(tmp_path: Path) -> None:
+    """Convolutions between transposes, everything else on [N, H, W, C]."""
+    to_first, to_last = [0, 3, 1, 2], [0, 2, 3, 1]
+    net = Nodes((1, 8, 6, 3), opset=13)
+    first = net("Transpose", net("Sub", "x0", weights(3)), perm=to_first)
+    x = net("Transpose", net("Conv", first, weights(4, 3, 3, 3), strides=[2, 2], pads=[0, 0, 1, 1]), perm=to_last)
+    x = net("Clip", net("Add", net("Mul", x, weights(4)), weights(4)), 0.0, 6.0)
+    padded = net("Pad", x, [0, 1, 0, 0, 0, 0, 2, 0])
+    joined = net("Concat", x, net("Slice", padded, [0, 0], [4, 3], [1, 2]), axis=3)
+    gate = net("Sigmoid", net("ReduceMean", joined, axes=[1, 2], keepdims=1))
+    gated = net("Mul", joined, gate)
+    larger = net("Resize", gated, None, np.array([1, 2, 2, 1], np.float32), mode="nearest")
+    left, right = net("Split", larger, [3, 5], axis=3, outputs=2)
+    network = accelerated(net.model(left, net("Reshape", right, [1, -1, 5])), tmp_path)
+    assert network.graph.inputs[0].axes == ("N", "H", "W", "C")
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_layouts_of_inputs_follow_the_convolution_that_reads_them(order: Shape, tmp_path: Path) -> None:
+    """[N, C, L], or [N, L, C] as TensorFlow has it, made a map of height 1."""
+    net = Nodes(tuple((1, 4, 9)[axis] for axis in order))
+    line = net("Transpose", net("Mul", "x0", 0.5), perm=list(np.argsort(order)))
+    network = accelerated(net.model(net("Conv", net("Unsqueeze", line, [2]), weights(5, 4, 1, 3))), tmp_path)
+    assert network.graph.value("x0").shape == (4, 1, 9)
+    assert network.graph.inputs[0].axes == tuple(("N", "C", "W")[axis] for axis in order)
+
+
+def test_a_grey_picture_without_channels_is_height_and_width(tmp_path: Path) -> None:
+    net = Nodes((1, 7, 9))
+    network = accelerated(net.model(net("Conv", net("Unsqueeze", "x0", [1]), weights(5, 1, 3, 3))), tmp_path)
+    assert network.graph.inputs[0].axes == ("N", "H", "W")

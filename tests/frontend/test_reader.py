@@ -28,7 +28,8 @@ def test_random_networks_mean_the_same(seed: int, tmp_path: Path) -> None:
 def test_imported_graphs_keep_onnx_names_and_round_trip_as_text(seed: int, tmp_path: Path) -> None:
     model = random_network(seed)
     graph = read(model, tmp_path).graph
-    assert {node.name for node in graph.nodes} <= {name for node in model.graph.node for name in node.output}
+    given = {name for node in model.graph.node for name in node.output}
+    assert {node.name.split(".")[0] for node in graph.nodes} <= given  # `<output>.<role>` is an inner value
     assert parse_graph(print_graph(graph), graph.constants) == graph
 
 
@@ -107,21 +108,6 @@ def test_half_precision_networks_are_widened(tmp_path: Path) -> None:
     (output,) = run(network.graph, random_inputs(model)).values()
     (expected,) = run_onnx(model.SerializeToString(), random_inputs(model)).values()
     np.testing.assert_allclose(output, expected, atol=1e-2)
-
-
-def test_the_end_that_the_accelerator_cannot_do_is_left_to_the_host(tmp_path: Path) -> None:
-    net = writer()
-    x = net.input(1, 3, 4, 4)
-    logits = net.node("Conv", [x.name, net.normal(5, 3, 4, 4)], (1, 5, 1, 1))
-    flat = net.node("Flatten", [logits.name], (1, 5))
-    best = net.node("Softmax", [flat.name], (1, 5))
-    model = net.finish("classifier", [best, logits], batch="N")
-    network = read(model, tmp_path)
-    assert [port.name for port in network.graph.outputs] == [logits.name, flat.name]
-    assert network.epilogue is not None
-    assert [node.op_type for node in network.epilogue.graph.node] == ["Softmax"]
-    assert network.warnings == (f"the host computes the end of the network: node_{best.name} (Softmax)",)
-    assert_equivalent(network)
 
 
 def test_a_doubled_map_is_a_scale(tmp_path: Path) -> None:

@@ -73,6 +73,12 @@ def weights_at_run_time(net: OnnxWriter, x: Tensor) -> Tensor:
     return net.node("Conv", [x.name, net.node("Relu", [other.name], other.shape).name], MAP)
 
 
+def convolution_of_channels_last(net: OnnxWriter, x: Tensor) -> Tensor:
+    y = net.node("Conv", [x.name, net.normal(4, 4, 1, 1)], MAP)
+    last = net.node("Transpose", [y.name], (1, 6, 6, 4), perm=[0, 2, 3, 1])
+    return net.node("Conv", [last.name, net.normal(4, 6, 1, 1)], (1, 4, 6, 4))
+
+
 def constant_times_map(net: OnnxWriter, x: Tensor) -> Tensor:
     flat = net.node("Flatten", [x.name], (1, 144))
     return net.node("MatMul", [net.normal(144, 1), flat.name], MAP)
@@ -98,17 +104,26 @@ def bias_that_does_not_fit(net: OnnxWriter, x: Tensor) -> Tensor:
     return net.with_integers("Unsqueeze", product, (1, 5, 1, 1), 13, {"axes": [2, 3]})
 
 
+def resized(factor: float, **modes: str) -> Build:
+    def build(net: OnnxWriter, x: Tensor) -> Tensor:
+        scales = net.constant(np.array([1, 1, factor, factor], np.float32))
+        region = net.constant(np.array([0] * 4 + [1] * 4, np.float32))
+        return net.node("Resize", [x.name, region, scales], MAP, **modes)
+
+    return build
+
+
 def clip_upside_down(net: OnnxWriter, x: Tensor) -> Tensor:
     bounds = [net.constant(np.array(bound, np.float32)) for bound in (1, -1)]
     return net.node("Clip", [x.name, *bounds], MAP)
 
 
 BATCH_NORM = ((4,), (4,), (4,), (4,))
-LAST = {"perm": [0, 2, 3, 1]}
 CASES: tuple[tuple[str, Build], ...] = (
-    ("no such operator", op("Tanh")),
-    ("splits or regroups", integer_inputs("Reshape", [1, 2, 2, 6, 6])),
-    ("axes are \\(N, H, W, C\\), not", after("Transpose", op("Conv", (4, 6, 1, 1)), **LAST)),
+    ("no such operator", op("Softmax")),
+    ("regroups the axes", integer_inputs("Reshape", [1, 9, 16])),
+    ("lower-case letters are parts", lambda net, x: net.node("Relu", [net.reshape(x, (1, 2, 2, 6, 6)).name], MAP)),
+    ("axes are \\(N, H, W, C\\), not", convolution_of_channels_last),
     ("input 1 .* computed at run time", weights_at_run_time),
     ("weights \\[4, 3, 1, 1\\] in 1 groups don't fit 4 channels", op("Conv", (4, 3, 1, 1))),
     ("bias \\[3\\] doesn't fit 4 outputs", op("Conv", (4, 4, 1, 1), (3,))),
@@ -117,16 +132,17 @@ CASES: tuple[tuple[str, Build], ...] = (
     ("output is empty", op("Conv", (4, 4, 7, 7))),
     ("auto_pad is FULL", op("Conv", (4, 4, 1, 1), auto_pad="FULL")),
     ("transA", after("Flatten", op("Gemm", (1, 3), transA=1))),
-    ("weights don't fit 144 features", after("Flatten", op("MatMul", (1, 144, 3)))),
-    ("not \\[N, features\\]", op("MatMul", (6, 3))),
-    ("input 0 is a constant", constant_times_map),
-    ("sums 3 tensors", op("Sum", (1,), (1,))),
-    ("both operands are feature maps", relu_and("Mul")),
-    ("divides by a feature map", lambda net, x: net.node("Div", [net.normal(1), x.name], MAP)),
+    ("isn't the channels", op("MatMul", (6, 3))),
+    ("isn't the channels", constant_times_map),
+    ("weights have shape \\[2, 144, 3\\]", after("Flatten", op("MatMul", (2, 144, 3)))),
+    ("input 1 is a constant", op("Sum", (1,), (1,))),
+    ("compares several maps", relu_and("Max")),
+    ("differs between channels", op("Min", (4, 1, 1))),
+    ("exponents differ", op("Pow", (4, 1, 1))),
+    ("input 0 is a constant", lambda net, x: net.node("Pow", [net.normal(1), x.name], MAP)),
     ("divides by zero", divided_by_zero),
     ("varies within a channel", op("Add", (6,))),
     ("would broadcast", op("Mul", (2, 1, 1, 1))),
-    ("broadcasts a feature map", after("GlobalMaxPool", lambda net, x: net.node("Add", [x.name, "input0"], MAP))),
     (
         "laid out differently",
         after("Transpose", lambda n, x: n.node("Add", [x.name, "input0"], MAP), perm=[0, 1, 3, 2]),
@@ -136,20 +152,25 @@ CASES: tuple[tuple[str, Build], ...] = (
     ("indices, is used", used_indices),
     ("dilated", op("MaxPool", kernel_shape=[2, 2], dilations=[2, 2])),
     ("pads .* reach the size of its window", op("MaxPool", kernel_shape=[2, 2], pads=[2, 0, 0, 0])),
-    (
-        "ceil_mode and count_include_pad",
-        op("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, count_include_pad=1),
-    ),
-    ("reduces over \\[1\\]", op("ReduceMean", axes=[1])),
+    ("reduces the channels", op("ReduceMax", axes=[1])),
     ("casts a feature map to INT32", after("Cast", op("Cast", to=TensorProto.FLOAT), to=TensorProto.INT32)),
     (
         "inputs are laid out differently: \\(N, C, H, W\\) and \\(N, C, W, H\\)",
         after("Transpose", lambda n, x: n.node("Concat", [x.name, "input0"], MAP, axis=1), perm=[0, 1, 3, 2]),
     ),
     ("joins axis 2", relu_and("Concat", axis=2)),
-    ("pads in mode reflect", integer_inputs("Pad", [0, 0, 1, 0, 0, 0, 0, 0], mode="reflect")),
+    ("reflects more than the map", integer_inputs("Pad", [0, 0, 6, 0, 0, 0, 0, 0], mode="reflect")),
+    ("channels that aren't 0", integer_inputs("Pad", [0, 1, 0, 0, 0, 0, 0, 0], mode="edge")),
     ("pads the batch", integer_inputs("Pad", [1, 0, 0, 0, 0, 0, 0, 0])),
     ("steps are \\[-1\\]", integer_inputs("Slice", [5], [0], [2], [-1])),
+    ("its mode is cubic", resized(2.0, mode="cubic")),
+    ("makes 9 positions of 6", resized(1.5, mode="linear")),
+    ("coordinate_transformation_mode is tf_crop", resized(2.0, coordinate_transformation_mode="tf_crop_and_resize")),
+    ("isn't the Euclidean norm", op("LpNormalization", p=1, axis=1)),
+    ("gathers from axis 1", after("Flatten", integer_inputs("Gather", [0, 3, 7], axis=1))),
+    ("reorders rows or columns", integer_inputs("Gather", [2, 0], axis=2)),
+    ("tiles an axis larger than 1", integer_inputs("Tile", [1, 2, 1, 1])),
+    ("larger than what it makes", op("ConvTranspose", (4, 2, 3, 3), output_shape=[20, 20])),
     ("slices axis 1 of \\(N, CHW\\)", after("Flatten", integer_inputs("Slice", [0], [9], [1], [1]))),
 )
 
@@ -230,7 +251,7 @@ def test_a_bias_per_image_and_a_slice_of_the_batch_are_refused(tmp_path: Path) -
     z = net.with_integers("Slice", x, (1, 6), 10, {"starts": [0], "ends": [1], "axes": [0]})
     with pytest.raises(ModelError, match="differs between the images") as refusal:
         read(net.finish("batch", [y, net.node("Relu", [z.name], (2, 6))], batch=2), tmp_path)
-    assert "slices the batch" in str(refusal.value)
+    assert "takes a part of the batch" in str(refusal.value)
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
