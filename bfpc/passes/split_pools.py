@@ -1,11 +1,11 @@
-"""Pools a window larger than the buffers in several steps: down its columns, then along its rows.
+"""Pools a window larger than the buffers in several steps: along its rows, then down its columns.
 
     %y = Pass(x) {pool 122x122}
-    ->  %y.pool0 = Pass(x) {pool 122x1}; %y = Pass(%y.pool0) {pool 1x122}
+    ->  %y.pool0 = Pass(x) {pool 1x122}; %y = Pass(%y.pool0) {pool 122x1}
 
-Where a column or row is too long by itself, and windows don't overlap, it is pooled in parts of equal length first. A
-maximum has no order, and counts of an average are products of counts along its axes; what the steps in
-between store is rounded, as all maps are.
+Rows come first, since a tile may be as low as one row but not as narrow as one column. Where a row or column is too
+long by itself, and windows don't overlap, it is pooled in parts of equal length first. A maximum has no order, and
+counts of an average are products of counts along its axes; what the steps in between store is rounded, as all maps are.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def cascade(window: Window, size: Pair, fits: Callable[[Window], bool]) -> list[
         return [window]
     top, left, bottom, right = window.pads
     if 1 not in window.kernel:
-        rows = replace(window, kernel=(window.kernel[0], 1), stride=(window.stride[0], 1), pads=(top, 0, bottom, 0))
-        columns = replace(window, kernel=(1, window.kernel[1]), stride=(1, window.stride[1]), pads=(0, left, 0, right))
+        rows = replace(window, kernel=(1, window.kernel[1]), stride=(1, window.stride[1]), pads=(0, left, 0, right))
+        columns = replace(window, kernel=(window.kernel[0], 1), stride=(window.stride[0], 1), pads=(top, 0, bottom, 0))
         return [*cascade(rows, size, fits), *cascade(columns, rows.output_size(size), fits)]
     axis = 0 if window.kernel[1] == 1 else 1
     single = window.output_size(size)[axis] == 1

@@ -270,7 +270,7 @@ tail=Tail(activation=Clip())} : 4x4x5
     )
 
 
-def test_split_pools_pools_columns_first() -> None:
+def test_split_pools_pools_rows_first() -> None:
     check(
         """\
         input "x" = %x (N, C, H, W) : 4x9x12
@@ -281,11 +281,11 @@ def test_split_pools_pools_columns_first() -> None:
         """,
         """\
         input "x" = %x (N, C, H, W) : 4x9x12
-        %y.pool0 = Pass(x=%x) {pads=(0, 0, 1, 0), tail=Tail(pool=Window(kind='average', kernel=(5, 1), \
-stride=(5, 1)))} : 4x2x12
-        %y.pool1 = Pass(x=%y.pool0) {tail=Tail(pool=Window(kind='average', kernel=(2, 1), stride=(2, 1)))} : 4x1x12
-        %y.pool2 = Pass(x=%y.pool1) {tail=Tail(pool=Window(kind='average', kernel=(1, 6), stride=(1, 6)))} : 4x1x2
-        %y = Pass(x=%y.pool2) {tail=Tail(pool=Window(kind='average', kernel=(1, 2), stride=(1, 2)))} : 4x1x1
+        %y.pool0 = Pass(x=%x) {pads=(0, 0, 1, 0), tail=Tail(pool=Window(kind='average', kernel=(1, 6), \
+stride=(1, 6)))} : 4x10x2
+        %y.pool1 = Pass(x=%y.pool0) {tail=Tail(pool=Window(kind='average', kernel=(1, 2), stride=(1, 2)))} : 4x10x1
+        %y.pool2 = Pass(x=%y.pool1) {tail=Tail(pool=Window(kind='average', kernel=(5, 1), stride=(5, 1)))} : 4x2x1
+        %y = Pass(x=%y.pool2) {tail=Tail(pool=Window(kind='average', kernel=(2, 1), stride=(2, 1)))} : 4x1x1
         %z = Pass(x=%x) {tail=Tail(pool=Window(kind='max', kernel=(2, 3)))} : 4x8x10
         output "y" = %y (N, C, H, W)
         output "z" = %z (N, C, H, W)
@@ -297,8 +297,8 @@ stride=(5, 1)))} : 4x2x12
 def test_a_cascade_keeps_pads_and_strides_of_both_axes() -> None:
     window = Window("average", (5, 4), (2, 3), (1, 2, 3, 0), count_padding=True)
     assert cascade(window, (20, 30), lambda window: 1 in window.kernel) == [
-        Window("average", (5, 1), (2, 1), (1, 0, 3, 0), count_padding=True),
         Window("average", (1, 4), (1, 3), (0, 2, 0, 0), count_padding=True),
+        Window("average", (5, 1), (2, 1), (1, 0, 3, 0), count_padding=True),
     ]
     assert cascade(window, (20, 30), lambda _: True) == [window]
 
