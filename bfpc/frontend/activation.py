@@ -38,17 +38,11 @@ def _unbounded(bound: float) -> float:
 
 
 def import_leaky_relu(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    return _leaky(node, net, node.attributes.get_float("alpha", 0.01) or 0.0)
+    return NodeBuilder(node, net).leaky(net.feature(node), _attribute(node, "alpha", 0.01))
 
 
 def import_abs(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
-    return _leaky(node, net, -1.0)
-
-
-def _leaky(node: onnx_ir.Node, net: GraphBuilder, slope: float) -> Tensor:
-    x = net.feature(node)
-    slopes = net.derive(node, "slope", np.full(x.map_shape[0], slope, np.float32))
-    return net.emit(node, Activate(PRelu()), {"x": x.value, "slope": slopes}, x.axes)
+    return NodeBuilder(node, net).leaky(net.feature(node), -1.0)
 
 
 def import_prelu(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:

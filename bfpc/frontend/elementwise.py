@@ -11,7 +11,7 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from bfpc.frontend.builder import GraphBuilder, Importer, input_name, weights
-from bfpc.frontend.node_builder import NodeBuilder, enlarge
+from bfpc.frontend.node_builder import NodeBuilder, enlarge, within
 from bfpc.frontend.tensor import Tensor, per_channel, show
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.graph import Shape
@@ -106,13 +106,13 @@ def join_maps(build: NodeBuilder, operation: Operation, x: Tensor, y: Tensor, ro
     x, y = replace(x, axes=axes), replace(y, axes=axes)
     if x.map_shape != shape and y.map_shape == shape:
         if operation == "subtract":
-            y, operation = build.scale(y, -1.0, role=f"{role}negated"), "add"
+            y, operation = build.scale(y, -1.0, role=within(role, "negated")), "add"
         x, y = y, x
     if x.map_shape != shape:
-        x = enlarge(build, x, shape, role=f"{role}enlarged")
+        x = enlarge(build, x, shape, role=within(role, "enlarged"))
     one_position = (shape[0], 1, 1)
     if y.map_shape not in (shape, one_position):
-        y = enlarge(build, y, one_position if y.map_shape[1:] == (1, 1) else shape, role=f"{role}repeated")
+        y = enlarge(build, y, one_position if y.map_shape[1:] == (1, 1) else shape, role=within(role, "repeated"))
     return build.emit(Elementwise(operation), x, role, residual=y.value)
 
 

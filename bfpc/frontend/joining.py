@@ -13,10 +13,14 @@ from bfpc.ir.operators import NO_PADS, Concat, Pad, PadMode, Pads
 
 
 def import_concat(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
+    views = [net.view(node, index) for index in range(len(node.inputs))]
+    if len(views) == 1:
+        return views[0]
+    axis = (node.attributes.get_int("axis", 1) or 0) % len(views[0].axes)
+    for x in views:
+        if set(x.layout[axis]) & {"N", "H", "W"}:
+            raise Unsupported(f"it joins axis {axis} of {show(x.axes)}", "join channels only")
     maps = [net.feature(node, index) for index in range(len(node.inputs))]
-    if len(maps) == 1:
-        return maps[0]
-    axis = (node.attributes.get_int("axis", 1) or 0) % len(maps[0].axes)
     maps = [_with_channels_at(x, axis) for x in maps]
     if len({(x.layout, x.map_shape) for x in _same_channels(maps)}) > 1:
         layouts = " and ".join(sorted({show(x.axes) for x in maps}))

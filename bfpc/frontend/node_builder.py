@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bfpc.frontend.builder import GraphBuilder
 from bfpc.frontend.tensor import Tensor
 from bfpc.ir.graph import Shape
-from bfpc.ir.operators import Activate, Activation, Conv, Elementwise, Operator, Pass, Scale, Table
+from bfpc.ir.operators import Activate, Activation, Conv, Elementwise, Operator, Pass, PRelu, Scale, Table
 from bfpc.numerics.functions import Step as Function
 
 Numbers = NDArray[np.floating]
@@ -39,6 +39,11 @@ class NodeBuilder:
     def activate(self, activation: Activation, x: Tensor, role: str = "") -> Tensor:
         return self.emit(Activate(activation), x, role)
 
+    def leaky(self, x: Tensor, slope: float, role: str = "") -> Tensor:
+        """x where it is positive, else x * slope."""
+        slopes = self.derive(role, "slope", np.full(x.map_shape[0], slope, np.float32))
+        return self.emit(Activate(PRelu()), x, role, slope=slopes)
+
     def table(self, x: Tensor, *functions: Function, role: str = "", gated: bool = False) -> Tensor:
         return self.activate(Table(functions, gated), x, role)
 
@@ -54,7 +59,12 @@ class NodeBuilder:
         return self.emit(Conv((1, 1)), x, role, **inputs)
 
     def derive(self, role: str, name: str, array: Numbers) -> str:
-        return self.net.derive(self.node, f"{role}.{name}" if role else name, array)
+        return self.net.derive(self.node, within(role, name), array)
+
+
+def within(role: str, name: str) -> str:
+    """The role of what is made on the way to `role`."""
+    return f"{role}.{name}" if role else name
 
 
 def enlarge(build: NodeBuilder, x: Tensor, shape: Shape, role: str = "") -> Tensor:
@@ -62,7 +72,7 @@ def enlarge(build: NodeBuilder, x: Tensor, shape: Shape, role: str = "") -> Tens
     channels, height, width = x.map_shape
     below, beside = shape[1] - height, shape[2] - width
     if channels != shape[0]:
-        x = build.mix(x, np.ones((shape[0], channels)), role=f"{role}channels" if below or beside else role)
+        x = build.mix(x, np.ones((shape[0], channels)), role=within(role, "channels") if below or beside else role)
     if below or beside:
         x = build.emit(Pass(pads=(0, 0, below, beside), pad_mode="edge"), x, role)
     return x

@@ -6,7 +6,6 @@ ReduceL2(x) over channels   ->   Table(sqrt) of Conv(ones) of x * x
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,7 +17,6 @@ from bfpc.frontend.pooling import pool_axes
 from bfpc.frontend.tensor import Tensor, show
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.layout import Axes
-from bfpc.ir.operators import Activate, PRelu
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def import_reduce(reduction: Reduction) -> Importer:
         if reduction.of == "square":
             steps.append(("squares", lambda x, role: build.multiply(x, x, role)))
         if reduction.of == "abs":
-            steps.append(("sizes", partial(absolute, build)))
+            steps.append(("sizes", lambda x, role: build.leaky(x, -1.0, role)))
         steps += sums(build, x, letters, mean=reduction.mean)
         if reduction.root:
             steps.append(("root", lambda x, role: build.table(x, ("sqrt",), role=role)))
@@ -62,11 +60,6 @@ def import_reduce_extremum(sign: float) -> Importer:
         return replace(chain(x, [*negate, *_pools(build, "max", letters), *negate]), axes=axes)
 
     return importer
-
-
-def absolute(build: NodeBuilder, x: Tensor, role: str) -> Tensor:
-    slope = build.net.derive(build.node, f"{role}.slope" if role else "slope", np.full(x.map_shape[0], -1.0))
-    return build.emit(Activate(PRelu()), x, role, slope=slope)
 
 
 def sums(build: NodeBuilder, x: Tensor, letters: str, *, mean: bool) -> list[tuple[str, Step]]:
