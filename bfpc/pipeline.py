@@ -24,13 +24,14 @@ from bfpc.passes.absorb_pass import absorb_pass
 from bfpc.passes.align_concats import align_concats
 from bfpc.passes.assign_domains import assign_domains
 from bfpc.passes.assign_formats import assign_formats, unused_overrides
+from bfpc.passes.buffers import window_fits
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
 from bfpc.passes.compose_selections import compose_selections
 from bfpc.passes.correct_bias import correct_bias
 from bfpc.passes.fold_input import fold_input
 from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tables import fuse_tables
-from bfpc.passes.fuse_tails import fuse_tails, tail_fits, window_fits
+from bfpc.passes.fuse_tails import fuse_tails, tail_fits
 from bfpc.passes.lower_layers import lower_layers
 from bfpc.passes.order_stages import order_stages
 from bfpc.passes.place_concats import place_concats
@@ -102,10 +103,10 @@ def float_passes(config: Config) -> dict[str, Pass]:
         "split-pools": lambda graph: split_pools(graph, partial(window_fits, graph, config)),
         "fuse-tails": lambda graph: fuse_tails(graph, partial(tail_fits, graph, config)),
         "split-groups": partial(split_groups, array=array),
-        "split-kernels": partial(split_kernels, array=array, feature_depth=config.architecture.feature_depth),
         "view-channels": partial(view_channels, group=array.k_vec),
         "align-concats": partial(align_concats, group=array.k_vec),
         "compose-selections": partial(compose_selections, array=array),
+        "split-kernels": partial(split_kernels, config=config),
         "place-concats": partial(place_concats, group=array.k_vec),
         "order-stages": order_stages,
     }

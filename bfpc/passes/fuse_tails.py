@@ -16,9 +16,10 @@ from math import prod
 
 from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Conv, Depthwise, Layer, Pass, PRelu, Table, Tail, Window
+from bfpc.ir.operators import Conv, Depthwise, Layer, Pass, PRelu, Table, Tail
 from bfpc.numerics.layer import MAX_TAIL_BITS, SLOPE_SHIFT, TABLE_BITS, reciprocal_shift
 from bfpc.passes.assign_formats import layer_formats
+from bfpc.passes.buffers import layer_fits
 
 Fits = Callable[[Node], bool]
 
@@ -95,31 +96,13 @@ def tail_fits(graph: Graph, config: Config, node: Node) -> bool:
     graph: in which the layer's inputs stand.
     """
     tail = node.layer.tail
-    if tail.pool is not None and not window_fits(graph, config, node, tail.pool):
+    if tail.pool is not None and not layer_fits(graph, config, node):
         return False
     multiplies = "residual" in node.inputs and tail.residual == "multiply"
     averages = tail.pool is not None and tail.pool.kind == "average"
     if not isinstance(node.op, Conv | Depthwise) or not (multiplies or averages):
         return True
     return _tail_bits(graph, config, node) <= MAX_TAIL_BITS
-
-
-def window_fits(graph: Graph, config: Config, node: Node, window: Window) -> bool:
-    """Whether the buffers hold the positions of one pooling window, and of the map under it."""
-    op = node.layer
-    if prod(window.kernel) > config.architecture.accumulator_positions:
-        return False
-    vectors = -(-graph.value(node.inputs["x"]).shape[0] // config.array_size.c_vec)
-    return region(op, window.kernel) * vectors <= config.architecture.feature_depth
-
-
-def region(op: Layer, positions: tuple[int, int]) -> int:
-    """Positions of the map, halo included, that `positions` (rows, columns) of the array need."""
-    reach = zip(positions, op.stride, op.kernel, op.dilation, op.input_dilation, strict=True)
-    return prod(
-        -(-((count - 1) * stride + (taps - 1) * dilation + 1) // step) + (step > 1)
-        for count, stride, taps, dilation, step in reach
-    )
 
 
 def _tail_bits(graph: Graph, config: Config, node: Node) -> int:

@@ -12,36 +12,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bfpc.config import ArraySize
+from bfpc.config import Config
 from bfpc.ir.graph import Constant, Graph, Node, Value
-from bfpc.ir.operators import Channels, Conv, Pass, Tail
+from bfpc.ir.operators import Channels, Conv, Layer, Pass, Tail
 from bfpc.ir.shapes import array_size
-from bfpc.passes.fuse_tails import region
+from bfpc.passes.buffers import ONE_POSITION, layer_fits, narrowest_columns, region, tile_positions
 
 Part = tuple[slice, slice]  # of the input channels, of the filter's rows
 
 
-def split_kernels(graph: Graph, array: ArraySize, feature_depth: int) -> Graph:
-    """feature_depth: vectors of `array.c_vec` channels that the feature buffer holds."""
+def split_kernels(graph: Graph, config: Config) -> Graph:
     constants: dict[str, Constant] = dict(graph.constants)
     nodes: list[Node] = []
     for node in graph.nodes:
-        parts: list[Part] = []
-        if isinstance(node.op, Conv) and node.op.groups == 1:
-            parts = _parts(node.op, graph.value(node.inputs["x"]).shape[0], array, feature_depth)
+        split = isinstance(node.op, Conv) and node.op.groups == 1 and not layer_fits(graph, config, node)
+        parts = _parts(graph, config, node) if split else []
         nodes += _summed(graph, node, parts, constants) if len(parts) > 1 else [node]
     return graph.with_nodes(nodes, constants)
 
 
-def _parts(op: Conv, channels: int, array: ArraySize, feature_depth: int) -> list[Part]:
-    """The fewest slices of channels, then of rows, that fit; one slice of each where nothing does."""
-    positions, rows = region(op, (1, 1)), op.kernel[0]
-    while positions > feature_depth and rows > 1 and op.input_dilation == (1, 1):
+def _parts(graph: Graph, config: Config, node: Node) -> list[Part]:
+    """The fewest slices of channels, then of rows, that fit; none where nothing does."""
+    op, (channels, *size) = node.layer, graph.value(node.inputs["x"]).shape
+    window, depth = op.tail.pool or ONE_POSITION, config.architecture.feature_depth
+    tile = tile_positions(window, array_size(op, (size[0], size[1])), narrowest_columns(graph, config, node))
+    rows, positions = op.kernel[0], region(op, tile)
+    while positions > depth and rows > 1 and op.input_dilation == (1, 1):
         rows -= 1
-        positions = region(replace(op, kernel=(rows, op.kernel[1])), (1, 1))
-    if positions > feature_depth:
-        return [(slice(0, channels), slice(0, op.kernel[0]))]
-    most = feature_depth // positions * array.c_vec
+        positions = region(_rows(op, slice(0, rows)), tile)
+    if positions > depth:
+        return []
+    most = depth // positions * config.array_size.c_vec
     return [(taken, taps) for taken in _slices(channels, most) for taps in _slices(op.kernel[0], rows)]
 
 
@@ -52,7 +53,6 @@ def _slices(size: int, most: int) -> Iterator[slice]:
 def _summed(graph: Graph, node: Node, parts: list[Part], constants: dict[str, Constant]) -> list[Node]:
     """The first part has the bias and what is added or subtracted, the last what the tail does with the sum."""
     op, tail = node.layer, node.layer.tail
-    assert isinstance(op, Conv)
     multiplies = "residual" in node.inputs and tail.residual == "multiply"
     size = array_size(op, graph.value(node.inputs["x"]).shape[1:])
     nodes: list[Node] = []
@@ -83,12 +83,17 @@ def _only(node: Node, role: str) -> dict[str, str]:
 
 
 def _view(graph: Graph, source: str, name: str, channels: slice) -> Node:
-    shape = (channels.stop - channels.start, *graph.value(source).shape[1:])
-    return Node(Channels(channels.start, channels.stop), {"x": source}, Value(name, shape))
+    """Some channels of a map, which may be a view itself."""
+    producer, start = graph.producer(source), channels.start
+    if producer is not None and isinstance(producer.op, Channels):
+        source, start = producer.inputs["x"], start + producer.op.start
+    count = channels.stop - channels.start
+    return Node(Channels(start, start + count), {"x": source}, Value(name, (count, *graph.value(source).shape[1:])))
 
 
-def _rows(op: Conv, rows: slice) -> Conv:
+def _rows(op: Layer, rows: slice) -> Conv:
     """The convolution with some of the filter's rows only."""
+    assert isinstance(op, Conv)
     top, left, bottom, right = op.pads
     above, below = rows.start * op.dilation[0], (op.kernel[0] - rows.stop) * op.dilation[0]
     return replace(op, kernel=(rows.stop - rows.start, op.kernel[1]), pads=(top - above, left, bottom - below, right))

@@ -3,35 +3,36 @@
     %y = Pass(x) {pool 122x122}
     ->  %y.pool0 = Pass(x) {pool 1x122}; %y = Pass(%y.pool0) {pool 122x1}
 
-Rows come first, since a tile may be as low as one row but not as narrow as one column. Where a row or column is too
-long by itself, and windows don't overlap, it is pooled in parts of equal length first. A maximum has no order, and
-counts of an average are products of counts along its axes; what the steps in between store is rounded, as all maps are.
+Rows come first as a tile can be one row, but seldom one column. Where a row or column is too long by itself, and
+windows don't overlap, it is pooled in parts of equal length first. A maximum has no order, and counts of an average are
+products of counts along its axes; what the steps in between store is rounded, as all maps are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from bfpc.ir.graph import Graph, Node, Value
 from bfpc.ir.operators import Pair, Pass, Tail, Window
 from bfpc.ir.shapes import array_size
 
-Fits = Callable[[Node, Window], bool]
+Fits = Callable[[Window, Pair], bool]
 
 
-def split_pools(graph: Graph, fits: Fits) -> Graph:
-    """`fits` tells whether a layer, given by its node, can do a pooling window."""
-    return graph.with_nodes([part for node in graph.nodes for part in _split(graph, node, fits)])
+def split_pools(graph: Graph, fits: Callable[[Node, Window, Pair], bool]) -> Graph:
+    """`fits` tells whether a layer, given by its node, can pool a map of some size with a window."""
+    return graph.with_nodes([part for node in graph.nodes for part in _split(graph, node, partial(fits, node))])
 
 
 def _split(graph: Graph, node: Node, fits: Fits) -> list[Node]:
     pool = node.op.tail.pool if isinstance(node.op, Pass) else None
-    if pool is None or fits(node, pool):
+    if pool is None:
         return [node]
     size = array_size(node.layer, graph.value(node.inputs["x"]).shape[1:])
     nodes: list[Node] = []
-    for window in cascade(pool, size, lambda window: fits(node, window)):
+    for window in cascade(pool, size, fits):
         size = window.output_size(size)
         output = Value(f"{node.name}.pool{len(nodes)}", (node.output.shape[0], *size))
         if nodes:
@@ -42,9 +43,9 @@ def _split(graph: Graph, node: Node, fits: Fits) -> list[Node]:
     return [*nodes[:-1], replace(nodes[-1], output=node.output)]
 
 
-def cascade(window: Window, size: Pair, fits: Callable[[Window], bool]) -> list[Window]:
+def cascade(window: Window, size: Pair, fits: Fits) -> list[Window]:
     """The windows, to be pooled with one after another, that `window` is made of on a map of `size`."""
-    if fits(window):
+    if fits(window, size):
         return [window]
     top, left, bottom, right = window.pads
     if 1 not in window.kernel:
@@ -58,14 +59,14 @@ def cascade(window: Window, size: Pair, fits: Callable[[Window], bool]) -> list[
     return _in_parts(window, axis, size, fits)
 
 
-def _in_parts(window: Window, axis: int, size: Pair, fits: Callable[[Window], bool]) -> list[Window]:
+def _in_parts(window: Window, axis: int, size: Pair, fits: Fits) -> list[Window]:
     """Parts as long as fit, and the window over their results; the window itself where no part divides it."""
     length = window.kernel[axis]
     for part in range(length // 2, 1, -1):
         if length % part:
             continue
         inner, outer = _along(window, axis, part), _along(window, axis, length // part)
-        if fits(inner):
+        if fits(inner, size):
             return [inner, *cascade(outer, inner.output_size(size), fits)]
     return [window]
 

@@ -13,9 +13,9 @@ from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Concat, Conv, Layer, Window
 from bfpc.ir.shapes import array_size
 from bfpc.passes.align_concats import align_concats
+from bfpc.passes.buffers import layer_fits
 from bfpc.passes.compose_selections import compose_selections
 from bfpc.passes.fuse_tables import fuse_tables
-from bfpc.passes.fuse_tails import region
 from bfpc.passes.selections import selection
 from bfpc.passes.split_groups import best_slice, split_groups
 from bfpc.passes.split_kernels import split_kernels
@@ -71,20 +71,24 @@ def _assert_addressing(graph: Graph, node: Node) -> None:
 
 def _assert_layer(graph: Graph, node: Node, chosen: Config) -> None:
     assert isinstance(node.op, Layer)
-    op, (channels, *size) = node.op, graph.value(node.inputs["x"]).shape
+    op, size = node.op, graph.value(node.inputs["x"]).shape[1:]
     assert not isinstance(op, Conv) or op.groups == 1
     if op.input_dilation != (1, 1):
         assert op.stride == op.dilation == (1, 1)
         assert op.pad_mode != "reflect"
         assert all(taps >= step for taps, step in zip(op.kernel, op.input_dilation, strict=True))
     if "residual" in node.inputs:
-        whole = (node.output.shape[0], *array_size(op, (size[0], size[1])))
+        whole = (node.output.shape[0], *array_size(op, size))
         assert graph.value(node.inputs["residual"]).shape in (whole, (whole[0], 1, 1))
-    if op.tail.pool is not None:
-        assert np.prod(op.tail.pool.kernel) <= chosen.architecture.accumulator_positions
-    if isinstance(op, Conv):
-        vectors = -(-channels // chosen.array_size.c_vec)
-        assert region(op, (1, 1)) * vectors <= chosen.architecture.feature_depth
+    assert layer_fits(graph, chosen, node) or _cannot_be_split(op)
+
+
+def _cannot_be_split(op: Layer) -> bool:
+    """A long window that overlaps the next, or has pads; a filter of one row, or with dilated input."""
+    pool = op.tail.pool
+    if pool is not None:
+        return max(pool.kernel) > 1 and (any(pool.pads) or pool.stride != pool.kernel)
+    return not isinstance(op, Conv) or op.kernel[0] == 1 or op.input_dilation != (1, 1)
 
 
 # -- fuse_tables ------------------------------------------------------------------------------------------------------
@@ -239,34 +243,34 @@ def test_split_groups_repeats_the_channels_that_several_filters_read() -> None:
 def test_split_kernels_sums_over_channels_and_rows() -> None:
     check(
         """\
-        input "x" = %x (N, C, H, W) : 24x5x5
-        %y = Conv(x=%x, weight=@w, bias=@b, residual=%r) {kernel=(4, 3), pads=(1, 1, 1, 1), \
+        input "x" = %x (N, C, H, W) : 24x13x5
+        %y = Conv(x=%x, weight=@w, bias=@b, residual=%r) {kernel=(12, 3), pads=(1, 1, 1, 1), \
 tail=Tail(activation=Clip(), residual='subtract')} : 4x4x5
         output "y" = %y (N, C, H, W)
         constant @b : 4 [float32]
-        constant @w : 4x24x4x3 [float32]
-        """.replace("24x5x5\n", '24x5x5\n        input "r" = %r (N, C, H, W) : 4x4x5\n', 1),
+        constant @w : 4x24x12x3 [float32]
+        """.replace("24x13x5\n", '24x13x5\n        input "r" = %r (N, C, H, W) : 4x4x5\n', 1),
         """\
-        input "x" = %x (N, C, H, W) : 24x5x5
+        input "x" = %x (N, C, H, W) : 24x13x5
         input "r" = %r (N, C, H, W) : 4x4x5
-        %y.part0.x = Channels(x=%x) {start=0, stop=16} : 16x5x5
-        %y.part0 = Conv(x=%y.part0.x, weight=@y.part0.weight, bias=@b, residual=%r) {kernel=(3, 3), \
-pads=(1, 1, 0, 1), tail=Tail(residual='subtract')} : 4x4x5
-        %y.part1 = Conv(x=%y.part0.x, weight=@y.part1.weight, residual=%y.part0) {kernel=(1, 3), \
-pads=(-2, 1, 1, 1)} : 4x4x5
-        %y.part2.x = Channels(x=%x) {start=16, stop=24} : 8x5x5
-        %y.part2 = Conv(x=%y.part2.x, weight=@y.part2.weight, residual=%y.part1) {kernel=(3, 3), \
-pads=(1, 1, 0, 1)} : 4x4x5
-        %y = Conv(x=%y.part2.x, weight=@y.part3.weight, residual=%y.part2) {kernel=(1, 3), pads=(-2, 1, 1, 1), \
+        %y.part0.x = Channels(x=%x) {start=0, stop=16} : 16x13x5
+        %y.part0 = Conv(x=%y.part0.x, weight=@y.part0.weight, bias=@b, residual=%r) {kernel=(9, 3), \
+pads=(1, 1, -2, 1), tail=Tail(residual='subtract')} : 4x4x5
+        %y.part1 = Conv(x=%y.part0.x, weight=@y.part1.weight, residual=%y.part0) {kernel=(3, 3), \
+pads=(-8, 1, 1, 1)} : 4x4x5
+        %y.part2.x = Channels(x=%x) {start=16, stop=24} : 8x13x5
+        %y.part2 = Conv(x=%y.part2.x, weight=@y.part2.weight, residual=%y.part1) {kernel=(9, 3), \
+pads=(1, 1, -2, 1)} : 4x4x5
+        %y = Conv(x=%y.part2.x, weight=@y.part3.weight, residual=%y.part2) {kernel=(3, 3), pads=(-8, 1, 1, 1), \
 tail=Tail(activation=Clip())} : 4x4x5
         output "y" = %y (N, C, H, W)
         constant @b : 4 [float32]
-        constant @y.part0.weight : 4x16x3x3 [float32]
-        constant @y.part1.weight : 4x16x1x3 [float32]
-        constant @y.part2.weight : 4x8x3x3 [float32]
-        constant @y.part3.weight : 4x8x1x3 [float32]
+        constant @y.part0.weight : 4x16x9x3 [float32]
+        constant @y.part1.weight : 4x16x3x3 [float32]
+        constant @y.part2.weight : 4x8x9x3 [float32]
+        constant @y.part3.weight : 4x8x3x3 [float32]
         """,
-        partial(split_kernels, array=ArraySize(c_vec=16, k_vec=8), feature_depth=11),
+        partial(split_kernels, config=config(lanes=16, feature_depth=64)),
     )
 
 
@@ -290,17 +294,17 @@ stride=(1, 6)))} : 4x10x2
         output "y" = %y (N, C, H, W)
         output "z" = %z (N, C, H, W)
         """,
-        partial(split_pools, fits=lambda _, window: window.kernel[0] * window.kernel[1] <= 6),
+        partial(split_pools, fits=lambda _, window, __: window.kernel[0] * window.kernel[1] <= 6),
     )
 
 
 def test_a_cascade_keeps_pads_and_strides_of_both_axes() -> None:
     window = Window("average", (5, 4), (2, 3), (1, 2, 3, 0), count_padding=True)
-    assert cascade(window, (20, 30), lambda window: 1 in window.kernel) == [
+    assert cascade(window, (20, 30), lambda window, _: 1 in window.kernel) == [
         Window("average", (1, 4), (1, 3), (0, 2, 0, 0), count_padding=True),
         Window("average", (5, 1), (2, 1), (1, 0, 3, 0), count_padding=True),
     ]
-    assert cascade(window, (20, 30), lambda _: True) == [window]
+    assert cascade(window, (20, 30), lambda _, __: True) == [window]
 
 
 # -- view_channels, align_concats, compose_selections -----------------------------------------------------------------
