@@ -12,7 +12,7 @@ from tests.networks.onnx_writer import OnnxWriter, Tensor
 from tests.networks.steps import convolutions, elementwise, heads, host, pooling, structure
 from tests.networks.steps.drawing import CHANNELS, Step
 
-OPSETS = (7, 9, 10, 11, 13, 17, 18, 21, 23)
+OPSETS = (7, 9, 10, 11, 13, 17, 18, 21, 23, 24)
 
 
 def random_network(seed: int, *, with_host: bool = False) -> onnx.ModelProto:
@@ -58,7 +58,8 @@ STEPS: tuple[Step, ...] = (
     *(elementwise.batch_normalization, elementwise.relu, elementwise.clip, elementwise.leaky_relu, elementwise.prelu),
     *(elementwise.arithmetic, elementwise.negate, elementwise.function, elementwise.function, elementwise.gated),
     *(elementwise.positive_function, elementwise.two_maps, elementwise.square, elementwise.squeeze_excite),
-    *(elementwise.spatial_gate, elementwise.normalization),
+    *(elementwise.spatial_gate, elementwise.limited, elementwise.channel_sum, elementwise.repeated),
+    *(elementwise.channel_normalization, elementwise.normalization),
     *(pooling.pool, pooling.large_pool),
     *(structure.concat, structure.dense_block, structure.split, structure.gather, structure.channel_shuffle),
     *(structure.pad, structure.slice_map, structure.resize_nearest, structure.resize_linear),
@@ -67,7 +68,7 @@ STEPS: tuple[Step, ...] = (
 HOST_STEPS: tuple[Step, ...] = (
     host.softmax_over_space,
     host.softmax_over_channels,
-    host.greater_of_two,
+    host.sines,
     host.rounded,
 )
 HEADS: tuple[Step, ...] = (heads.head_map, heads.head_gemm, heads.head_global, heads.head_channels_last)

@@ -6,7 +6,7 @@ import pytest
 from bfpc.frontend.operators import IMPORTERS
 from tests.networks.random_networks import random_network
 
-SEEDS = range(300)
+SEEDS = range(500)
 # Cast needs two types of input.
 ELSEWHERE = {"Cast"}
 

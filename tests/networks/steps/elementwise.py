@@ -7,6 +7,8 @@ import numpy as np
 from tests.networks.onnx_writer import OnnxWriter, Tensor
 from tests.networks.steps.drawing import one_by_one
 
+EPSILON = 1e-2
+
 
 def batch_normalization(net: OnnxWriter, x: Tensor) -> Tensor:
     channels = x.shape[1]
@@ -27,6 +29,14 @@ def clip(net: OnnxWriter, x: Tensor) -> Tensor:
         return net.node("Clip", [x.name], x.shape, **given)
     bounds = ["" if bound is None else net.constant(np.array(bound, np.float32)) for bound in (low, high)]
     return net.node("Clip", [x.name, *bounds], x.shape)
+
+
+def limited(net: OnnxWriter, x: Tensor) -> Tensor:
+    """Max or Min with one number."""
+    if net.opset < 8:
+        return x
+    operator, bound = [("Max", -0.5), ("Min", 0.75)][net.rng.integers(2)]
+    return net.node(operator, [x.name, scalar(net, bound)], x.shape)
 
 
 def leaky_relu(net: OnnxWriter, x: Tensor) -> Tensor:
@@ -69,6 +79,7 @@ FUNCTIONS: tuple[tuple[str, int, dict[str, float | str]], ...] = (
     ("Sigmoid", 6, {}),
     ("Softplus", 1, {}),
     ("Softsign", 1, {}),
+    ("Swish", 24, {}),
     ("Tanh", 6, {}),
 )
 
@@ -163,7 +174,7 @@ def spatial_gate(net: OnnxWriter, x: Tensor) -> Tensor:
 # -- norms -------------------------------------------------------------------------------------------------------------
 
 
-def normalization(net: OnnxWriter, x: Tensor) -> Tensor:
+def channel_normalization(net: OnnxWriter, x: Tensor) -> Tensor:
     """Over channels: L2 as exporters write it or as an operator, or the response of neighbours."""
     x = net.node("Add", [x.name, net.uniform(0.5, 1.0, x.shape[1], 1, 1)], x.shape)
     kind = net.rng.integers(3)
@@ -174,3 +185,39 @@ def normalization(net: OnnxWriter, x: Tensor) -> Tensor:
     length = net.with_integers("ReduceL2", x, (1, 1, *x.shape[2:]), 18, {"axes": [1]}, keepdims=1)
     unit = net.node("Div", [x.name, length.name], x.shape)
     return net.node("Mul", [unit.name, net.uniform(0.5, 2.0, 1, x.shape[1], 1, 1)], x.shape)
+
+
+def normalization(net: OnnxWriter, x: Tensor) -> Tensor:
+    """By mean and variance: of each channel, of groups of channels, or of each position."""
+    _, channels, height, width = x.shape
+    vectors = [net.uniform(0.5, 1.5, channels), net.normal(channels)]
+    kind = net.rng.integers(3)
+    if kind == 0 and net.opset >= 21:
+        groups = int(net.rng.choice([g for g in (1, 2, 4, channels) if channels % g == 0]))
+        operands = [x.name, *vectors]
+        return net.node("GroupNormalization", operands, x.shape, num_groups=groups, epsilon=EPSILON)
+    if kind == 1 and net.opset >= 17:
+        last = net.node("Transpose", [x.name], (1, height, width, channels), perm=[0, 2, 3, 1])
+        last = net.node("LayerNormalization", [last.name, *vectors], last.shape, axis=-1, epsilon=EPSILON)
+        return net.node("Transpose", [last.name], x.shape, perm=[0, 3, 1, 2])
+    return net.node("InstanceNormalization", [x.name, *vectors], x.shape, epsilon=EPSILON)
+
+
+def channel_sum(net: OnnxWriter, x: Tensor) -> Tensor:
+    """One more channel: a sum of the others."""
+    operator = str(net.rng.choice(["ReduceSum", "ReduceSumSquare", "ReduceL1"]))
+    since = 13 if operator == "ReduceSum" else 18
+    total = net.with_integers(operator, x, (1, 1, *x.shape[2:]), since, {"axes": [1]}, keepdims=1)
+    total = net.node("Mul", [total.name, scalar(net, 1 / x.shape[1])], total.shape)
+    return net.node("Concat", [x.name, total.name], (1, x.shape[1] + 1, *x.shape[2:]), axis=1)
+
+
+def repeated(net: OnnxWriter, x: Tensor) -> Tensor:
+    """The map minus its maxima, which are written out for every position."""
+    pooled = net.node("GlobalMaxPool", [x.name], (1, x.shape[1], 1, 1))
+    if net.rng.random() < 0.5 and net.opset >= 8:
+        operands = [pooled.name, net.constant(np.array([1, *x.shape[1:]], np.int64))]
+        spread = net.node("Expand", operands, x.shape)
+    else:
+        spread = net.node("Tile", [pooled.name, net.constant(np.array([1, 1, *x.shape[2:]], np.int64))], x.shape)
+    return net.node("Sub", [x.name, spread.name], x.shape)

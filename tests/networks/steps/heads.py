@@ -28,7 +28,7 @@ def head_gemm(net: OnnxWriter, x: Tensor) -> Tensor:
 def head_global(net: OnnxWriter, x: Tensor) -> Tensor:
     """Pooling over the whole map, as an operator of its own or as a reduction, then Gemm."""
     channels = x.shape[1]
-    operator = str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax"]))
+    operator = str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceMin"]))
     if operator.startswith("Global"):
         pooled = net.node(operator, [x.name], (1, channels, 1, 1))
         flat = net.with_integers("Squeeze", pooled, (1, channels), 13, {"axes": [2, 3]})
