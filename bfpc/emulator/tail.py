@@ -108,13 +108,14 @@ def _pool(
 
 
 def _window_sum(builder: OnnxBuilder, x: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
-    """The sum over each window, along rows and then along columns: exact in float64."""
-    if window.kernel == size and not any(window.pads):
-        return builder.reduce("ReduceSum", x, 2, 3)
+    """The sum over each window, along columns and then along rows: exact in float64."""
     x = padded_map(builder, x, window.pads)
     for axis, outputs in enumerate(window.output_size(size)):
-        starts, stride = range(window.kernel[axis]), window.stride[axis]
-        bounds = [(start, start + (outputs - 1) * stride + 1, 2 + axis, stride) for start in starts]
+        kernel, stride = window.kernel[axis], window.stride[axis]
+        if kernel == size[axis] + window.pads[axis] + window.pads[axis + 2]:
+            x = builder.reduce("ReduceSum", x, 2 + axis)
+            continue
+        bounds = [(start, start + (outputs - 1) * stride + 1, 2 + axis, stride) for start in range(kernel)]
         parts = [builder.call("Slice", x, *map(builder.integers, bound)) for bound in bounds]
         x = reduce(partial(builder.call, "Add"), parts)
     return x
