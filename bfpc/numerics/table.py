@@ -19,6 +19,7 @@ from bfpc.numerics.layer import TABLE_BITS, TABLE_ENTRIES
 LOWEST_ENTRY, HIGHEST_ENTRY = -(1 << (TABLE_BITS - 1)), (1 << (TABLE_BITS - 1)) - 1
 LARGEST = 2.0**100  # what exceeds it counts as infinite: entries stay within float32
 MIN_TABLE_EXPONENT = -100
+LARGEST_OFFSET = 1 << 30  # leaves the offset and an index to 32 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,9 @@ def make_table(
     nearest entry at which it is takes its place.
     """
     low, high = domain
+    least = max((high - low) / TABLE_ENTRIES, max(abs(low), abs(high)) / LARGEST_OFFSET)
     shift = 0
-    while high - low > ldexp(TABLE_ENTRIES, lsb_exponent + shift):
+    while least > ldexp(1.0, lsb_exponent + shift):
         shift += 1
     step = ldexp(1.0, lsb_exponent + shift)
     offset = -round(low / step)

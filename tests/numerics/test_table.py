@@ -85,6 +85,12 @@ def test_a_table_of_zeros_and_a_domain_of_one_point() -> None:
     assert set(point.entries * 2.0**point.exponent) == {1.0}
 
 
+def test_a_narrow_domain_far_from_zero_has_an_offset_of_32_bits() -> None:
+    table = make_table((("sigmoid",),), (-5.0, -4.999999), -45)
+    assert abs(table.offset) <= 2**30
+    assert abs(table.entries[0] * 2.0**table.exponent - 1 / (1 + np.exp(5))) < 1e-6
+
+
 def test_every_elementary_function_makes_a_table() -> None:
     parameters = {"affine": (2.0, 1.0), "clip": (0.0, 1.0), "polynomial": (1.0, 2.0), "power": (1.5,)}
     for name in FUNCTIONS:
