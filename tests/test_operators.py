@@ -8,11 +8,23 @@ from typing import get_args, get_type_hints
 import onnx
 import pytest
 
-from bfpc.backend.encoding import ACTIVATION_MODES, ARRAY_MODES, PAD_MODES, POOL_MODES, RESIDUAL_MODES
+from bfpc.backend.encoding import ACTIVATION_MODES, ARRAY_MODES, PAD_MODES, POOL_MODES, RESIDUAL_MODES, SCALE_MODES
 from bfpc.backend.program import MODES
 from bfpc.backend.schedule import LOOPS
 from bfpc.frontend.reader import read_model
-from bfpc.ir.operators import Activation, Channels, Concat, Conv, Depthwise, Layer, Operator, PadMode, Pass, Tail
+from bfpc.ir.operators import (
+    Activation,
+    Channels,
+    Concat,
+    Conv,
+    Depthwise,
+    Layer,
+    Operator,
+    PadMode,
+    Pass,
+    PositionScale,
+    Tail,
+)
 from bfpc.passes.lower_layers import lower_layers
 from tests.networks.random_networks import random_network
 from tests.passes.checks import assert_emulated, graph_of
@@ -71,7 +83,8 @@ def test_every_layer_activation_and_pool_has_its_code_in_the_program() -> None:
     assert set(PAD_MODES.values()) == set(pad_modes)
     assert RESIDUAL_MODES.keys() == set(get_args(get_type_hints(Tail)["residual"]))
     assert {*RESIDUAL_MODES.values(), residual_modes(0)} == set(residual_modes)
-    assert ACTIVATION_MODES.keys() == {type(None), *get_args(Activation)}
-    assert set(ACTIVATION_MODES.values()) == set(activation_modes)
+    assert ACTIVATION_MODES.keys() | {PositionScale} == {type(None), *get_args(Activation)}
+    assert SCALE_MODES.keys() == set(get_args(get_type_hints(PositionScale)["axis"]))
+    assert {*ACTIVATION_MODES.values(), *SCALE_MODES.values()} == set(activation_modes)
     assert {"max", "average"} == POOL_MODES.keys()
     assert {*POOL_MODES.values(), pool_modes(0)} == set(pool_modes)

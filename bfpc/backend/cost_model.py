@@ -69,7 +69,7 @@ class Cost:
 class LayerWork:
     """A layer as the cost model sees it.
 
-    window: the pooling window's positions, None without pooling. table: whether its activation is a table.
+    window: the pooling window's positions, None without pooling. table: whether its activation reads one.
     """
 
     name: str

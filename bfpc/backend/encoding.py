@@ -7,7 +7,7 @@ from bfpc.backend.memory_plan import MemoryPlan
 from bfpc.backend.program import ActivationMode, ArrayMode, LayerProgram, PadMode, PoolMode, ResidualMode
 from bfpc.backend.weight_image import LayerImage
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pass, PRelu, Table, Window
+from bfpc.ir.operators import Activation, Clip, Conv, Depthwise, Layer, Pass, PositionScale, PRelu, Table, Window
 from bfpc.numerics.format import BfpFormat
 from bfpc.numerics.layer import LayerArithmetic
 
@@ -22,6 +22,7 @@ ACTIVATION_MODES: dict[type[Activation] | type[None], ActivationMode] = {
     PRelu: ActivationMode.PRELU,
     Table: ActivationMode.TABLE,
 }
+SCALE_MODES = {"row": ActivationMode.ROW_SCALE, "column": ActivationMode.COLUMN_SCALE}
 PAD_MODES = {"zero": PadMode.PAD_ZERO, "edge": PadMode.PAD_EDGE, "reflect": PadMode.PAD_REFLECT}
 RESIDUAL_MODES = {
     "add": ResidualMode.ADD_RESIDUAL,
@@ -53,7 +54,7 @@ def encode_layer(
         **_weight_fields(image),
         "accumulator_shift": arithmetic.accumulator_shift,
         **_residual_fields(graph, node, arithmetic, memory),
-        "activation": ACTIVATION_MODES[type(op.tail.activation)],
+        "activation": _activation_mode(op.tail.activation),
         **_clip_fields(op.tail.activation, arithmetic),
         "table_address": image.table_address or 0,
         "table_shift": arithmetic.table_shift,
@@ -131,6 +132,12 @@ def _residual_fields(graph: Graph, node: Node, arithmetic: LayerArithmetic, memo
         **_format_fields("residual", NO_FORMAT if name is None else graph.format(name)),
         "residual_shift": 0 if name is None else arithmetic.residual_shift,
     }
+
+
+def _activation_mode(activation: Activation | None) -> ActivationMode:
+    if isinstance(activation, PositionScale):
+        return SCALE_MODES[activation.axis]
+    return ACTIVATION_MODES[type(activation)]
 
 
 def _clip_fields(activation: Activation | None, arithmetic: LayerArithmetic) -> dict[str, int]:

@@ -54,6 +54,8 @@ class ActivationMode(IntEnum):
     CLIP = 1
     PRELU = 2
     TABLE = 3
+    ROW_SCALE = 4
+    COLUMN_SCALE = 5
 
 
 class PoolMode(IntEnum):
@@ -140,7 +142,7 @@ class LayerProgram:
     residual_block_size: Annotated[int, Word("residual", "channels that share an exponent")]
     residual_shift: Annotated[int, Word("residual", "left shift that aligns the residual")]
 
-    activation: Annotated[int, Word("activation", "0 none, 1 clip, 2 PRelu, 3 table")]
+    activation: Annotated[int, Word("activation", "0 none, 1 clip, 2 PRelu, 3 table, 4 row scale, 5 column scale")]
     clip_low: Annotated[int, Word("activation", "smallest value that clip lets through", 2)]
     clip_high: Annotated[int, Word("activation", "largest value that clip lets through", 2)]
     table_address: Annotated[int, Word("activation", "first word of the table in the weight memory")]

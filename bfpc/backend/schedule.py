@@ -19,7 +19,6 @@ from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_image import TABLE_WORDS, LayerImage, WeightImage
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Table
 from bfpc.ir.shapes import array_size
 
 LOOPS = {
@@ -114,7 +113,7 @@ def layer_work(graph: Graph, node: Node, architecture: Architecture, image: Laye
         residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
         parameters=image.layout,
         window=None if op.tail.pool is None else math.prod(op.tail.pool.kernel),
-        table=isinstance(op.tail.activation, Table),
+        table=image.table_address is not None,
         kernel=op.kernel,
         architecture=architecture,
     )

@@ -16,8 +16,8 @@ from bfpc.emulator.onnx_builder import FLOAT64, OnnxBuilder, Tensor
 from bfpc.emulator.positions import padded_map
 from bfpc.emulator.table import lower_function, lower_table
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Clip, Pass, PRelu, Table, Window
-from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_ENTRIES, LayerArithmetic, reciprocal
+from bfpc.ir.operators import Clip, Pass, PositionScale, PRelu, Table, Window
+from bfpc.numerics.layer import POSITION_SCALE_SHIFT, SLOPE_SHIFT, TABLE_ENTRIES, LayerArithmetic, reciprocal
 
 JOINS = {"add": "Add", "subtract": "Sub", "multiply": "Mul"}
 
@@ -36,6 +36,8 @@ def lower_tail(
             x = _clip(builder, x, clip, arithmetic)
         case PRelu():
             x = _prelu(builder, graph, node, x, shape[0])
+        case PositionScale() as scale:
+            x = _scale_positions(builder, graph, node, x, scale, shape[1:])
         case Table() as table:
             if arithmetic is None:
                 x = lower_function(builder, x, table)
@@ -91,6 +93,18 @@ def _prelu(builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, channels: 
     zero = builder.number(0, x)
     negative = builder.call("Mul", builder.call("Min", x, zero), slopes)
     return builder.call("Add", builder.call("Max", x, zero), negative)
+
+
+def _scale_positions(
+    builder: OnnxBuilder, graph: Graph, node: Node, x: Tensor, scale: PositionScale, size: tuple[int, int]
+) -> Tensor:
+    """x times the number of each row or column."""
+    numbers = np.asarray(graph.array(node.inputs["table"]), np.float64)
+    if node.arithmetic is not None:
+        numbers = numbers * 2.0**-POSITION_SCALE_SHIFT
+    along = (-1, 1) if scale.axis == "row" else (1, -1)
+    count = size[0] if scale.axis == "row" else size[1]
+    return builder.call("Mul", x, builder.constant(numbers[:count].reshape(along).astype(x.dtype)))
 
 
 def _pool(

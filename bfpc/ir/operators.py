@@ -61,7 +61,14 @@ class Table:
     domain: tuple[float, float] | None = None
 
 
-Activation = Clip | PRelu | Table
+@dataclass(frozen=True)
+class PositionScale:
+    """x times the number of its row, or of its column (the input `table`, from 0 to 1, one for each)."""
+
+    axis: Literal["row", "column"]
+
+
+Activation = Clip | PRelu | Table | PositionScale
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,7 @@ class Scale:
 class Activate:
     """An activation by itself."""
 
-    INPUTS: ClassVar = ("x", "slope?")
+    INPUTS: ClassVar = ("x", "slope?", "table?")
     activation: Activation
 
 

@@ -32,7 +32,7 @@ CONTINUATION = "\n    "
 CONSTANT_ROLES = ("weight", "bias", "slope", "table", "scale")
 BARE_NAME = r"[A-Za-z0-9_.:/-]+"
 OPERATORS: Mapping[str, Any] = {cls.__name__: cls for cls in get_args(ops.Operator)}
-ATTRIBUTES: Mapping[str, Any] = {cls.__name__: cls for cls in (ops.Tail, ops.Clip, ops.PRelu, ops.Table, ops.Window)}
+ATTRIBUTES: Mapping[str, Any] = {cls.__name__: cls for cls in (ops.Tail, *get_args(ops.Activation), ops.Window)}
 
 
 class TextError(ValueError):

@@ -7,6 +7,7 @@ The array makes integer accumulators whose LSB weighs `2**accumulator_exponent`.
     t = min(max(t, clip_low), clip_high)                    for Clip
     t = t << 8 if t >= 0 else t * slope                     for PRelu, slope = round(256 * slope)
     t = table[min(max(round(t / 2**table_shift) + table_offset, 0), 4095)]      for Table, ties to even
+    t = t * table[row or column]                            for PositionScale, table = round(2**15 * number)
     t = max(t) or sum(t) * reciprocal(count)                over the pooling window
 
 and quantizes `t`, whose LSB then weighs `2**output_exponent`, to the output's format.
@@ -17,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SLOPE_SHIFT = 8
+POSITION_SCALE_SHIFT = 15
 TABLE_ENTRIES = 4096
 TABLE_BITS = 16  # of an entry, two's complement
 MAX_ACCUMULATOR_BITS = 48

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.numerics.functions import Numbers, Step, apply_steps
-from bfpc.numerics.layer import TABLE_BITS, TABLE_ENTRIES
+from bfpc.numerics.layer import POSITION_SCALE_SHIFT, TABLE_BITS, TABLE_ENTRIES
 
 LOWEST_ENTRY, HIGHEST_ENTRY = -(1 << (TABLE_BITS - 1)), (1 << (TABLE_BITS - 1)) - 1
 LARGEST = 2.0**100  # what exceeds it counts as infinite: entries stay within float32
@@ -50,6 +50,13 @@ def make_table(
     x = np.clip((np.arange(TABLE_ENTRIES) - offset) * step, low, high)
     entries, exponent = _round_entries(_finite(apply_steps(steps, x, gated=gated)))
     return IntegerTable(entries, shift, offset, exponent)
+
+
+def position_scales(scales: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Numbers from 0 to 1, one for each row or column, as a table's entries with POSITION_SCALE_SHIFT binary places."""
+    entries = np.rint(np.ldexp(np.asarray(scales, np.float64), POSITION_SCALE_SHIFT))
+    clipped = np.clip(entries, 0, HIGHEST_ENTRY).astype(np.int16)
+    return np.pad(clipped, (0, TABLE_ENTRIES - len(clipped)))
 
 
 def _finite(y: Numbers) -> Numbers:

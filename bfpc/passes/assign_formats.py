@@ -15,7 +15,7 @@ from math import frexp
 
 from bfpc.config import ActivationFormat, Config, LayerFormats, Position
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Channels, Clip, Concat, Layer, Pass, Table
+from bfpc.ir.operators import Channels, Clip, Concat, Layer, Pass, PositionScale, Table
 from bfpc.numerics.format import BfpFormat
 from bfpc.numerics.functions import Step
 
@@ -90,7 +90,8 @@ def _keeps_sign(node: Node) -> bool:
     if not isinstance(node.op, Layer):
         return True
     tail, passes = node.op.tail, isinstance(node.op, Pass) and node.op.pad_value >= 0
-    return passes and tail.activation is None and (tail.residual != "subtract" or "residual" not in node.inputs)
+    activation = tail.activation is None or isinstance(tail.activation, PositionScale)
+    return passes and activation and (tail.residual != "subtract" or "residual" not in node.inputs)
 
 
 def _makes_non_negative(node: Node) -> bool:

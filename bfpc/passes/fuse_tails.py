@@ -16,8 +16,8 @@ from math import prod
 
 from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Conv, Depthwise, Layer, Pass, PRelu, Table, Tail
-from bfpc.numerics.layer import MAX_TAIL_BITS, SLOPE_SHIFT, TABLE_BITS, reciprocal_shift
+from bfpc.ir.operators import Conv, Depthwise, Layer, Pass, PositionScale, PRelu, Table, Tail
+from bfpc.numerics.layer import MAX_TAIL_BITS, POSITION_SCALE_SHIFT, SLOPE_SHIFT, TABLE_BITS, reciprocal_shift
 from bfpc.passes.assign_formats import layer_formats
 from bfpc.passes.buffers import layer_fits
 
@@ -85,8 +85,7 @@ def _composed(producer: Node, node: Node) -> Node:
     inputs = dict(producer.inputs)
     if "residual" in node.inputs:
         inputs["residual"] = next(node.inputs[role] for role in ("x", "residual") if node.inputs[role] != producer.name)
-    if "slope" in node.inputs:
-        inputs["slope"] = node.inputs["slope"]
+    inputs.update((role, node.inputs[role]) for role in ("slope", "table") if role in node.inputs)
     return replace(node, op=replace(producer.layer, tail=tail), inputs=inputs)
 
 
@@ -100,7 +99,8 @@ def tail_fits(graph: Graph, config: Config, node: Node) -> bool:
         return False
     multiplies = "residual" in node.inputs and tail.residual == "multiply"
     averages = tail.pool is not None and tail.pool.kind == "average"
-    if not isinstance(node.op, Conv | Depthwise) or not (multiplies or averages):
+    scales = isinstance(tail.activation, PositionScale)
+    if not isinstance(node.op, Conv | Depthwise) or not (multiplies or averages or scales):
         return True
     return _tail_bits(graph, config, node) <= MAX_TAIL_BITS
 
@@ -113,6 +113,8 @@ def _tail_bits(graph: Graph, config: Config, node: Node) -> int:
         bits += _map_bits(graph, config, node.inputs["residual"]) if tail.residual == "multiply" else 1
     if isinstance(tail.activation, PRelu):
         bits += SLOPE_SHIFT
+    if isinstance(tail.activation, PositionScale):
+        bits += POSITION_SCALE_SHIFT
     if tail.pool is not None and tail.pool.kind == "average":
         count = prod(tail.pool.kernel)
         position = TABLE_BITS if isinstance(tail.activation, Table) else bits

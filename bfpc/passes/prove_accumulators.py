@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Constant, Graph, Node
-from bfpc.ir.operators import Activation, Clip, Layer, Pass, PRelu, Table, Window
+from bfpc.ir.operators import Activation, Clip, Layer, Pass, PositionScale, PRelu, Table, Window
 from bfpc.numerics.layer import (
     MAX_ACCUMULATOR_BITS,
     MAX_TAIL_BITS,
+    POSITION_SCALE_SHIFT,
     SLOPE_SHIFT,
     LayerArithmetic,
     reciprocal_shift,
     signed_bits,
 )
-from bfpc.numerics.table import IntegerTable, make_table
+from bfpc.numerics.table import IntegerTable, make_table, position_scales
 
 MIN_RECIPROCAL_SHIFT = 8
 UNPROVABLE = 1 << 62  # far beyond the hardware, and still in int64 when the sums are added
@@ -57,6 +58,8 @@ def _proved(graph: Graph, node: Node, constants: dict[str, Constant]) -> Node:
         replace_constant("bias", bias)
     if "slope" in inputs:
         replace_constant("slope", round_to_lsb(graph.array(inputs["slope"]), -SLOPE_SHIFT))
+    if isinstance(node.layer.tail.activation, PositionScale):
+        replace_constant("table", position_scales(graph.array(inputs["table"])))
     arithmetic, table = _arithmetic(graph, node, exponent, sums, bias)
     if table is not None:
         replace_constant("table", table.entries)
@@ -100,6 +103,9 @@ def _arithmetic(
         slopes = round_to_lsb(graph.array(node.inputs["slope"]), -SLOPE_SHIFT)
         bound *= max(1 << SLOPE_SHIFT, int(np.abs(slopes).max()))
         output_exponent -= SLOPE_SHIFT
+    if isinstance(tail.activation, PositionScale):
+        bound <<= POSITION_SCALE_SHIFT
+        output_exponent -= POSITION_SCALE_SHIFT
     clip_low, clip_high = _clip_bounds(tail.activation, output_exponent, bound)
     activated = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
     table = _table(tail.activation, output_exponent)

@@ -82,7 +82,7 @@ def _sliced(graph: Graph, node: Node, op: Conv, count: int, constants: dict[str,
         arrays = {role: graph.array(node.inputs[role])[channels] for role in PER_CHANNEL if role in node.inputs}
         arrays["weight"] = block_diagonal(arrays["weight"], stop - start)
         constants.update((f"{name}.{role}", array) for role, array in arrays.items())
-        inputs = {role: f"{name}.{role}" for role in node.inputs}
+        inputs = {**node.inputs, **{role: f"{name}.{role}" for role in (*views, *arrays)}}
         output = Value(name, (len(arrays["weight"]), *node.output.shape[1:]))
         nodes += [*views.values(), Node(replace(op, groups=1), inputs, output)]
         parts[f"x{len(parts)}"] = name

@@ -57,6 +57,7 @@ def _summed(graph: Graph, node: Node, parts: list[Part], constants: dict[str, Co
     size = array_size(op, graph.value(node.inputs["x"]).shape[1:])
     nodes: list[Node] = []
     views: dict[int, str] = {}
+    activation = {**_only(node, "slope"), **_only(node, "table")}
     previous: dict[str, str] = {} if multiplies else _only(node, "residual")
     for index, (channels, rows) in enumerate(parts):
         name = f"{node.name}.part{index}"
@@ -71,11 +72,11 @@ def _summed(graph: Graph, node: Node, parts: list[Part], constants: dict[str, Co
         nodes.append(Node(layer, inputs, Value(name, (node.output.shape[0], *size))))
         previous = {"residual": name}
     if multiplies:
-        inputs = {"x": nodes[-1].name, **_only(node, "residual"), **_only(node, "slope")}
+        inputs = {"x": nodes[-1].name, **_only(node, "residual"), **activation}
         return [*nodes, Node(Pass(tail=tail), inputs, node.output)]
     last = nodes[-1]
     ending = replace(last.layer, tail=replace(tail, residual="add"))
-    return [*nodes[:-1], Node(ending, {**last.inputs, **_only(node, "slope")}, node.output)]
+    return [*nodes[:-1], Node(ending, {**last.inputs, **activation}, node.output)]
 
 
 def _only(node: Node, role: str) -> dict[str, str]:

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import LayerProgram
-from bfpc.ir.operators import Clip, Conv, Depthwise, Pass, PRelu, Table, Window, window_output_size
+from bfpc.ir.operators import (
+    Activation,
+    Clip,
+    Conv,
+    Depthwise,
+    Pass,
+    PositionScale,
+    PRelu,
+    Table,
+    Window,
+    window_output_size,
+)
 from bfpc.numerics.format import BfpFormat
 
 Integers = NDArray[np.int64]
@@ -136,6 +147,8 @@ def tail(case: LayerCase) -> Integers:
             t = np.where(t >= 0, t * 256, t * case.slope[:, None, None])
         case Table():
             t = _look_up(case, t)
+        case PositionScale(axis):
+            t = _scale_positions(case, axis, t)
     return t if case.op.tail.pool is None else _pool(t, case.op.tail.pool, case.reciprocal_shift)
 
 
@@ -149,6 +162,13 @@ def _look_up(case: LayerCase, t: Integers) -> Integers:
     rounded = np.array([_round_half_even(int(value), case.table_shift) for value in t.flat]).reshape(t.shape)
     entries: Integers = case.table[np.clip(rounded + case.table_offset, 0, 4095)]
     return entries
+
+
+def _scale_positions(case: LayerCase, axis: str, t: Integers) -> Integers:
+    assert case.table is not None
+    rows, columns = np.indices(t.shape[1:])
+    scaled: Integers = t * case.table[rows if axis == "row" else columns]
+    return scaled
 
 
 def _pool(t: Integers, pool: Window, shift: int) -> Integers:
@@ -311,7 +331,7 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         residual_broadcast=int(case.residual is not None and case.residual.mantissas.shape[1:] == (1, 1)),
         residual_address=residual_address,
         residual_shift=case.residual_shift,
-        activation=(type(None), Clip, PRelu, Table).index(type(op.tail.activation)),
+        activation=_activation_code(op.tail.activation),
         clip_low=case.clip[0],
         clip_high=case.clip[1],
         table_address=weight_stream(case, architecture).size,
@@ -325,6 +345,12 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         output_exponent_range=case.output.exponent_range,
         output_exponent_shift=case.output_exponent_shift,
     )
+
+
+def _activation_code(activation: Activation | None) -> int:
+    if isinstance(activation, PositionScale):
+        return {"row": 4, "column": 5}[activation.axis]
+    return (type(None), Clip, PRelu, Table).index(type(activation))
 
 
 def _pair(name: str, pair: tuple[int, int], axes: tuple[str, str] = ("vertical", "horizontal")) -> dict[str, int]:

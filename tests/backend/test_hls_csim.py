@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import FIELDS, Program, encode_program
 from bfpc.backend.render import render
-from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PRelu, Table, Tail, Window
+from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PositionScale, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
 from tests.backend.hls_reference import (
     Integers,
@@ -137,6 +137,8 @@ def make_case(
         case = replace(case, residual=stored, accumulator_shift=shifts[0], residual_shift=shifts[1])
     if isinstance(op.tail.activation, Table):
         case = with_table(rng, case)
+    if isinstance(op.tail.activation, PositionScale):
+        case = replace(case, table=rng.integers(0, 1 << 15, 4096))
     length = int(np.abs(tail(case)).max()).bit_length()
     shift = length - output.magnitude_bits - output.exponent_range - window_top
     return replace(case, output_exponent_shift=shift)
@@ -166,6 +168,7 @@ def _random_weights(
 NETWORK_FORMATS = (BfpFormat(5, 16, 7, signed=False), BfpFormat(4, 16, 3), BfpFormat(5, 16, 7))
 RELU = Tail(Clip())
 TABLE = Table((("tanh",),))
+ROWS, COLUMNS = PositionScale("row"), PositionScale("column")
 POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
 
 
@@ -187,6 +190,10 @@ POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
         pytest.param(Depthwise((4, 4), pads=(2, 2, 2, 2), input_dilation=(2, 2), pad_mode="edge"), (40, 4, 5), 40,
                      (3, 10), id="linear"),
         pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), tail=Tail(TABLE)), (40, 6, 6), 70, (2, 6), id="table"),
+        pytest.param(Depthwise((4, 1), pads=(2, 0, 2, 0), input_dilation=(2, 1), pad_mode="edge", tail=Tail(ROWS)),
+                     (40, 4, 5), 40, (3, 5), id="row-scale"),
+        pytest.param(Pass(tail=Tail(COLUMNS, Window("max", (2, 2), (1, 1)))), (40, 5, 90), 40, (1, 64),
+                     id="column-scale"),
     ],
 )  # fmt: skip
 def test_every_kind_of_layer_agrees_in_every_bit(
@@ -275,7 +282,7 @@ def windows(draw: st.DrawFn, height: int, width: int) -> tuple[tuple[int, int], 
 
 @st.composite
 def tails(draw: st.DrawFn, height: int, width: int) -> Tail:
-    activation = draw(st.sampled_from([None, Clip(), PRelu(), TABLE]))
+    activation = draw(st.sampled_from([None, Clip(), PRelu(), TABLE, ROWS, COLUMNS]))
     kind = draw(st.sampled_from(["none", "max", "average"]))
     residual = draw(st.sampled_from(["add", "subtract", "multiply"]))
     if kind == "none":

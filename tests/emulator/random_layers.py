@@ -19,6 +19,7 @@ from bfpc.ir.operators import (
     Pads,
     Pair,
     Pass,
+    PositionScale,
     PRelu,
     Table,
     Tail,
@@ -101,6 +102,9 @@ def _draw_layer(rng: np.random.Generator, limit: Limit) -> Graph:
     activation = _draw_activation(rng, scale)
     if isinstance(activation, PRelu):
         constants["slope"] = rng.uniform(-1, 2, node.output.shape[0]).astype(np.float32)
+    if isinstance(activation, PositionScale):
+        positions = node.output.shape[1 if activation.axis == "row" else 2]
+        constants["table"] = rng.uniform(0, 1, positions).astype(np.float32)
     op = replace(op, tail=replace(op.tail, activation=activation, pool=_draw_window(rng, node.output.shape[1:])))
     graph = prove_accumulators(_graph(values, _node(op, values, constants), constants))
     signed = None if isinstance(activation, Clip) and activation.low >= 0 else True
@@ -147,7 +151,8 @@ def _draw_weight(
 
 def _draw_activation(rng: np.random.Generator, scale: float) -> Activation | None:
     low, high = (float(bound) for bound in np.sort(rng.uniform(-0.25, 0.25, 2)) * scale)
-    choices = (None, Clip(), Clip(-np.inf, high), Clip(low, high), Clip(0.0, abs(high)), PRelu())
+    clips = (Clip(), Clip(-np.inf, high), Clip(low, high), Clip(0.0, abs(high)))
+    choices = (None, *clips, PRelu(), PositionScale("row"), PositionScale("column"))
     pick = rng.integers(len(choices) + 2)
     return choices[pick] if pick < len(choices) else _draw_table(rng, scale, (low, high))
 

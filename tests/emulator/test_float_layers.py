@@ -9,10 +9,11 @@ import pytest
 
 from bfpc.emulator.session import Emulator, real_values
 from bfpc.ir.graph import Constant, Graph, Node, Port, Value
-from bfpc.ir.operators import Pass, Table, Tail
+from bfpc.ir.operators import Pass, PositionScale, Table, Tail
+from bfpc.ir.shapes import array_size
 from bfpc.numerics.format import BfpTensor
 from bfpc.numerics.functions import FUNCTIONS, Step, apply_steps
-from bfpc.numerics.layer import SLOPE_SHIFT
+from bfpc.numerics.layer import POSITION_SCALE_SHIFT, SLOPE_SHIFT
 from tests.emulator.random_layers import AXES, Example, random_layer
 from tests.networks import float_reference
 
@@ -26,7 +27,7 @@ PARAMETERS = {
 
 
 def without_formats(example: Example) -> tuple[Graph, dict[str, np.ndarray]]:
-    """The layer with its weights, bias and slopes as real numbers, and its input maps."""
+    """The layer with its weights, bias, slopes and positions' scales as real numbers, and its input maps."""
     graph, node = example.graph, example.graph.nodes[0]
     assert node.arithmetic is not None
     units = {"bias": node.arithmetic.accumulator_exponent, "slope": -SLOPE_SHIFT}
@@ -36,6 +37,11 @@ def without_formats(example: Example) -> tuple[Graph, dict[str, np.ndarray]]:
             constant = graph.constants[node.inputs[role]]
             real = constant.real if isinstance(constant, BfpTensor) else np.ldexp(constant * 1.0, units[role])
             constants[role] = real.astype(np.float32)
+    activation = node.layer.tail.activation
+    if isinstance(activation, PositionScale):
+        size = array_size(node.layer, graph.value(node.inputs["x"]).shape[1:])
+        entries = graph.array(node.inputs["table"])[: size[0] if activation.axis == "row" else size[1]]
+        constants["table"] = np.ldexp(entries.astype(np.float32), -POSITION_SCALE_SHIFT)
     roles = {role: name for role, name in node.inputs.items() if graph.is_value(name)}
     plain = Node(node.op, roles | {name: name for name in constants}, replace(node.output, format=None))
     values = tuple(replace(value, format=None) for value in graph.values)

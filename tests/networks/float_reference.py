@@ -25,6 +25,7 @@ from bfpc.ir.operators import (
     Pair,
     Pass,
     Pool,
+    PositionScale,
     PRelu,
     Scale,
     Slice,
@@ -81,7 +82,7 @@ def _apply(node: Node, operands: dict[str, Maps]) -> Maps:
         case Scale():
             return x * _per_channel(operands["scale"]) + _per_channel(operands["bias"])
         case Activate():
-            return activate(node.op.activation, x, operands.get("slope"))
+            return activate(node.op.activation, x, operands)
         case Elementwise():
             return join(node.op.operation, x, operands["residual"])
         case Channels():
@@ -103,7 +104,7 @@ def _layer(op: Conv | Depthwise | Pass, x: Maps, operands: Mapping[str, Maps]) -
     if "residual" in operands:
         sums = join(op.tail.residual, sums, operands["residual"])
     if op.tail.activation is not None:
-        sums = activate(op.tail.activation, sums, operands.get("slope"))
+        sums = activate(op.tail.activation, sums, operands)
     return sums if op.tail.pool is None else pool(op.tail.pool, sums)
 
 
@@ -149,15 +150,16 @@ def convolve(op: Conv | Depthwise, x: Maps, weight: Maps) -> Maps:
     return total.reshape(len(x), -1, height, width)
 
 
-def activate(activation: Activation, x: Maps, slope: Maps | None) -> Maps:
+def activate(activation: Activation, x: Maps, operands: Mapping[str, Maps]) -> Maps:
     match activation:
         case Clip(low, high):
             return np.minimum(np.maximum(x, low), high)
         case PRelu():
-            assert slope is not None
-            return np.asarray(np.where(x >= 0, x, x * _per_channel(slope)))
+            return np.asarray(np.where(x >= 0, x, x * _per_channel(operands["slope"])))
         case Table(steps, gated):
             return apply_steps(steps, x, gated=gated)
+        case PositionScale(axis):
+            return x * (operands["table"][:, None] if axis == "row" else operands["table"])
 
 
 def pool(window: Window, x: Maps) -> Maps:
