@@ -116,7 +116,8 @@ def quantizing_passes(config: Config, statistics: Statistics, data: InputData, p
     """The passes from the calibrated float network to the quantized one, by name, in the order they run."""
 
     def correct(graph: Graph) -> Graph:
-        return correct_bias(graph, statistics.means, real_values(stored_inputs(graph, data.arrays)), prepare, progress)
+        first = {name: array[: statistics.averaged] for name, array in data.arrays.items()}
+        return correct_bias(graph, statistics.means, real_values(stored_inputs(graph, first)), prepare, progress)
 
     return {
         "assign-domains": partial(assign_domains, domains=statistics.domains),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from bfpc.ir.graph import Graph, Node, Value
 from bfpc.ir.operators import Conv, Depthwise, Layer, Pass, Table, Tail
 from bfpc.ir.shapes import array_size
 
+AVERAGED_ELEMENTS = 1 << 25  # of the largest map, all images together
+
 Maps = NDArray[np.float32]
 Runner = Callable[[Mapping[str, Maps]], dict[str, Maps]]
 Prepare = Callable[[Graph, list[str]], Runner]
@@ -24,13 +27,21 @@ Prepare = Callable[[Graph, list[str]], Runner]
 @dataclass(frozen=True)
 class Statistics:
     """largest: for every value the largest magnitude seen.
-    means: for every convolution the mean of each output channel's sum, without bias [output channels].
+    means: for every convolution the mean of each output channel's sum, without bias [output channels], over the first
+    `averaged` images.
     domains: for every layer with a table the smallest and the largest number that its function was applied to.
     """
 
     largest: Mapping[str, float]
     means: Mapping[str, NDArray[np.float64]]
     domains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    averaged: int = 1
+
+
+def averaged_images(graph: Graph) -> int:
+    """Over how many images means are worth taking: maps of many positions need few, and memory holds no more."""
+    values = (*graph.values, *(node.output for node in graph.nodes))
+    return max(1, AVERAGED_ELEMENTS // max(prod(value.shape) for value in values))
 
 
 def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepare) -> Statistics:
@@ -45,20 +56,21 @@ def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepa
     largest = dict.fromkeys(names, 0.0)
     domains = dict.fromkeys(probes, (math.inf, -math.inf))
     taps: dict[str, list[NDArray[np.float64]]] = {node.name: [] for node in convolutions}
-    for maps in images:
+    averaged = averaged_images(graph)
+    for count, maps in enumerate(images):
         results = run(maps)
         for name in names:
             largest[name] = max(largest[name], _magnitude(name, results[name]))
         for name, probe in probes.items():
             low, high = domains[name]
             domains[name] = min(low, float(results[probe].min())), max(high, float(results[probe].max()))
-        for node in convolutions:
+        for node in convolutions if count < averaged else ():
             taps[node.name].append(tap_means(graph, node, results[node.inputs["x"]]))
     means = {
         node.name: mean_sum(node, graph.array(node.inputs["weight"]), np.mean(taps[node.name], axis=0))
         for node in convolutions
     }
-    return Statistics(largest, means, domains)
+    return Statistics(largest, means, domains, averaged)
 
 
 def _has_table(node: Node) -> bool:
