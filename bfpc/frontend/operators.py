@@ -135,6 +135,10 @@ _POOL = "1-D and 2-D; strides, pads below the window's size, ceil_mode; no dilat
 _REDUCTION = "over any of channels, height and width"
 _SPACE = "over height, width or both"
 _TABLE = "a table of 4096 entries over the range that calibration finds"
+_RESIZING = (
+    "nearest or linear by whole factors of height and width, up or down; with corners aligned by whole factors of the "
+    "size (up, linear, to at most 4096) or of the distance between the corners"
+)
 _JOINED = "a constant per channel, or another map; broadcasts channels, height and width"
 _VIEW = "changes the layout only, and costs nothing; axes may be split if they come together again"
 
@@ -147,7 +151,7 @@ LIMITS: Mapping[str, str] = {
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), "1-D and 2-D"),
     **dict.fromkeys(("ReduceL1", "ReduceMean", "ReduceSum", "ReduceSumSquare"), _REDUCTION),
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _SPACE),
-    **dict.fromkeys(("Resize", "Upsample"), "nearest or linear by whole factors of height and width, up or down"),
+    **dict.fromkeys(("Resize", "Upsample"), _RESIZING),
     **dict.fromkeys(("Max", "Min"), "a map and one number"),
     **dict.fromkeys(("Mean", "Sum"), "any number of maps; broadcasts channels, height and width"),
     **dict.fromkeys(("Expand", "Tile"), "repeats channels, height or width of size 1"),

@@ -2,6 +2,7 @@
 
 nearest   ->  Pass with input_dilation, which repeats every position; or with a stride, where the map becomes smaller
 linear    ->  Conv of each channel with input_dilation and a triangle as its filter; or with a stride and two taps
+linear from n to f * n positions, corners aligned    ->  nearest, plus differences of neighbours times PositionScale
 
 Positions beyond the map repeat its edge, which is the same as ONNX's clamping of coordinates.
 """
@@ -11,18 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import Literal
 
 import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 
 from bfpc.frontend.builder import GraphBuilder, constant, has_input
-from bfpc.frontend.node_builder import NodeBuilder
+from bfpc.frontend.node_builder import NodeBuilder, Step, chain, within
 from bfpc.frontend.tensor import Tensor, named, single_axis
 from bfpc.frontend.unsupported import Unsupported
-from bfpc.ir.operators import Conv, PadMode, Pads, Pair, Pass
+from bfpc.ir.operators import Activate, Conv, Elementwise, PadMode, Pads, Pair, Pass, PositionScale
+from bfpc.numerics.layer import TABLE_ENTRIES
 
 Numbers = NDArray[np.float64]
+Axis = Literal["row", "column"]
 WHOLE_FACTORS = "resize by a whole factor, nearest or linear, or leave this to the host"
 ROUNDINGS: Mapping[str, Callable[[Numbers], Numbers]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
@@ -72,13 +76,27 @@ class Filter:
         return "zero" if max(self.before, self.after) < (self.dilation if nearest else 1) else "edge"
 
 
+@dataclass(frozen=True)
+class Drift:
+    """Linear interpolation along one axis where outputs drift against the map: `nearest` plus each of `terms`.
+
+    A term is a filter and what each output of that is multiplied by.
+    """
+
+    nearest: Filter
+    terms: tuple[tuple[Filter, Numbers], ...]
+
+
+UNCHANGED = Filter()
+
+
 def import_resize(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     x, mode = named(net.feature(node)), _text(node, "mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise Unsupported(f"its mode is {mode}", WHOLE_FACTORS)
     if node.attributes.get_int("antialias", 0) or _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Unsupported("it is antialiased or keeps the aspect ratio", WHOLE_FACTORS)
-    filters = {}
+    filters: dict[str, Filter | Drift] = {}
     for axis, (output, scale) in _targets(node, x).items():
         if output != x.shape[axis]:
             change = Change(x.shape[axis], output, *_coordinates(node, x.shape[axis], output, scale))
@@ -86,7 +104,7 @@ def import_resize(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
             filters[single_axis(x, axis, "resizes")] = found
     if "N" in filters or "C" in filters:
         raise Unsupported("it resizes the batch or the channels", "resize height and width only")
-    return _filtered(NodeBuilder(node, net), x, filters.get("H", Filter()), filters.get("W", Filter()))
+    return _resized(NodeBuilder(node, net), x, filters.get("H", UNCHANGED), filters.get("W", UNCHANGED))
 
 
 def _targets(node: onnx_ir.Node, x: Tensor) -> dict[int, tuple[int, float]]:
@@ -134,8 +152,8 @@ def _nearest(node: onnx_ir.Node, change: Change) -> Filter:
     raise Unsupported(f"it makes {change.output} positions of {change.size}", WHOLE_FACTORS)
 
 
-def _linear(change: Change) -> Filter:
-    """The triangle, or the two taps, of linear interpolation."""
+def _linear(change: Change) -> Filter | Drift:
+    """The triangle, or the two taps, of linear interpolation; Unsupported where their weights follow no pattern."""
     if change.size == 1:
         return _padded(change, (1.0,), 1, 1, 0)
     factor, step, tolerance = change.factor, change.step, 1e-6
@@ -148,13 +166,78 @@ def _linear(change: Change) -> Filter:
         first = floor(change.start + tolerance)
         fraction = change.start - first
         return _padded(change, (1 - fraction, fraction) if fraction > tolerance else (1.0,), 1, step, -first)
+    aligned = change.start == 0 and abs(change.scale - (change.output - 1) / (change.size - 1)) < tolerance
+    if aligned and change.output % change.size == 0:
+        return _drift(change, change.output // change.size)
     raise Unsupported(f"it makes {change.output} positions of {change.size}", WHOLE_FACTORS)
+
+
+def _drift(change: Change, factor: int) -> Drift:
+    """Output f * q + r lies at q + d, |d| < 1: x[q] + max(d, 0) * (x[q+1] - x[q]) + max(-d, 0) * (x[q-1] - x[q]).
+
+    One term serves d <= 0 for r = 0 and d >= 0 for all other r. A second serves d < 0 for those; r = f - 1 has none.
+    """
+    output = change.output
+    if output > TABLE_ENTRIES:
+        raise Unsupported(
+            f"it aligns the corners of {output} positions, more than a table's {TABLE_ENTRIES}", WHOLE_FACTORS
+        )
+    position, phase = np.divmod(np.arange(output), factor)
+    distance = (phase * (change.size - 1) - position * (factor - 1)) / (output - 1)
+    first = (phase == 0) | (distance > 0)
+    sides = [np.where(np.arange(factor) == 0, -1, 1), np.full(factor, -1)]
+    scales = [np.where(first, np.abs(distance), 0), np.where(first, 0, np.abs(distance))]
+    terms = [
+        (_difference(change, factor, side), scale) for side, scale in zip(sides, scales, strict=True) if scale.any()
+    ]
+    return Drift(_padded(change, (1.0,) * factor, factor, 1, factor - 1), tuple(terms))
+
+
+def _difference(change: Change, factor: int, side: NDArray[np.integer]) -> Filter:
+    """A neighbour minus the position itself, for each output; side: 1 or -1 for each r, where that neighbour lies."""
+    taps = np.zeros(
+        (3, factor)
+    )  # of the position before, the position itself, and the one after it, for r = f - 1 .. 0
+    taps[1] = -1
+    taps[0], taps[2] = (side == -1)[::-1], (side == 1)[::-1]
+    start, last = np.flatnonzero(taps)[[0, -1]]
+    return _padded(change, tuple(taps.ravel()[start : last + 1].tolist()), factor, 1, 2 * factor - 1 - int(start))
 
 
 def _padded(change: Change, taps: tuple[float, ...], dilation: int, stride: int, before: int) -> Filter:
     """The filter with the pads after the map that give all outputs."""
     after = (change.output - 1) * stride + len(taps) - before - ((change.size - 1) * dilation + 1)
     return Filter(taps, dilation, stride, before, after)
+
+
+def _resized(build: NodeBuilder, x: Tensor, rows: Filter | Drift, columns: Filter | Drift) -> Tensor:
+    """Both axes at once, or one after the other where outputs drift along one."""
+    if isinstance(rows, Filter) and isinstance(columns, Filter):
+        return _filtered(build, x, rows, columns)
+    changes: dict[Axis, Filter | Drift] = {"row": rows, "column": columns}
+    steps = [(f"{axis}s", _along(build, axis, change)) for axis, change in changes.items() if change != UNCHANGED]
+    return chain(x, steps)
+
+
+def _along(build: NodeBuilder, axis: Axis, change: Filter | Drift) -> Step:
+    def filtered(x: Tensor, how: Filter, role: str) -> Tensor:
+        rows, columns = (how, UNCHANGED) if axis == "row" else (UNCHANGED, how)
+        return _filtered_once(build, x, rows, columns, role)
+
+    def drifted(x: Tensor, drift: Drift, role: str) -> Tensor:
+        y = filtered(x, drift.nearest, within(role, "nearest"))
+        for index, (how, scale) in enumerate(drift.terms, 1):
+            name = within(role, f"difference{index}")
+            table = build.derive(name, "table", scale)
+            term = filtered(x, how, name)
+            term = build.emit(Activate(PositionScale(axis)), term, within(name, "scaled"), table=table)
+            last = index == len(drift.terms)
+            y = build.emit(Elementwise("add"), y, role if last else within(role, f"sum{index}"), residual=term.value)
+        return y
+
+    if isinstance(change, Filter):
+        return lambda x, role: filtered(x, change, role)
+    return lambda x, role: drifted(x, change, role)
 
 
 def _filtered(build: NodeBuilder, x: Tensor, rows: Filter, columns: Filter) -> Tensor:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bfpc.frontend.operators import IMPORTERS, LIMITS
 from bfpc.frontend.reader import Network
-from bfpc.ir.operators import Activate, Clip, Conv, Elementwise, Pad, Pass, PRelu, Scale, Slice, Table
+from bfpc.ir.operators import Activate, Clip, Conv, Elementwise, Pad, Pass, PositionScale, PRelu, Scale, Slice, Table
 from tests.networks.divided import assert_equivalent, read
 
 Constant = NDArray[Any] | list[int] | float | None
@@ -190,6 +190,37 @@ def test_resizing_with_aligned_corners_to_a_size(mode: str, size: Shape, target:
     accelerated(net.model(net("Resize", "x0", None, None, [1, 3, *target], **modes)), tmp_path)
 
 
+@pytest.mark.parametrize("factors", [(2, 2), (3, 1), (1, 4), (4, 3), (2, 5)])
+@pytest.mark.parametrize("size", [(2, 2), (4, 7), (13, 3), (1, 32)])
+@pytest.mark.parametrize("by", ["sizes", "scales"])
+def test_linear_resizing_with_aligned_corners_by_a_factor(factors: Shape, size: Shape, by: str, tmp_path: Path) -> None:
+    net = Nodes((1, 3, *size))
+    modes = {"coordinate_transformation_mode": "align_corners", "mode": "linear"}
+    target = [1, 3, size[0] * factors[0], size[1] * factors[1]]
+    scales = np.array([1, 1, *factors], np.float32)
+    operands = (None, target) if by == "sizes" else (scales,)
+    accelerated(net.model(net("Resize", "x0", None, *operands, **modes)), tmp_path)
+
+
+@pytest.mark.parametrize("target", [(7, 12), (13, 12), (4, 12), (21, 6), (21, 11), (21, 2), (14, 18)])
+def test_aligned_corners_by_a_factor_along_one_axis_and_otherwise_along_the_other(
+    target: Shape, tmp_path: Path
+) -> None:
+    """Unchanged, with the corners' distance multiplied, or smaller; channels last."""
+    net = Nodes((1, 3, 7, 6))
+    modes = {"coordinate_transformation_mode": "align_corners", "mode": "linear", "axes": [1, 2]}
+    last = net("Transpose", "x0", perm=[0, 2, 3, 1])
+    accelerated(net.model(net("Resize", last, None, None, list(target), **modes)), tmp_path)
+
+
+def test_aligned_corners_take_one_difference_to_double_and_two_beyond(tmp_path: Path) -> None:
+    net = Nodes((1, 5, 4, 4))
+    modes = {"coordinate_transformation_mode": "align_corners", "mode": "linear"}
+    network = read(net.model(net("Resize", "x0", None, None, [1, 5, 8, 12], **modes)), tmp_path)
+    scales = [node.op.activation for node in network.graph.nodes if isinstance(node.op, Activate)]
+    assert scales == [PositionScale("row"), PositionScale("column"), PositionScale("column")]
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_resizing_channels_last_and_in_one_dimension(mode: str, tmp_path: Path) -> None:
     net = Nodes((1, 3, 4, 5), (1, 4, 7))
@@ -211,7 +242,12 @@ def test_upsampling_of_old_opsets(opset: int, operator: str, mode: str, tmp_path
 
 @pytest.mark.parametrize(
     ("target", "modes"),
-    [([1, 3, 7, 6], {"mode": "linear"}), ([1, 3, 7, 6], {"mode": "nearest"}), ([1, 3, 8, 12], {"mode": "cubic"})],
+    [
+        ([1, 3, 7, 6], {"mode": "linear"}),
+        ([1, 3, 7, 6], {"mode": "nearest"}),
+        ([1, 3, 8, 12], {"mode": "cubic"}),
+        ([1, 3, 4, 4098], {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    ],
 )
 def test_other_resizing_is_left_to_the_host(target: list[int], modes: dict[str, str], tmp_path: Path) -> None:
     net = Nodes((1, 3, 4, 6))

@@ -20,6 +20,7 @@ from bfpc.ir.operators import (
     Operator,
     Pad,
     Pool,
+    PositionScale,
     PRelu,
     Scale,
     Slice,
@@ -50,6 +51,12 @@ class RandomGraph:
         name = f"c{len(self.constants)}"
         array = self.rng.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
         self.constants[name] = array.astype(np.float32)
+        return name
+
+    def uniform(self, size: int) -> str:
+        """Numbers from 0 to 1."""
+        name = f"c{len(self.constants)}"
+        self.constants[name] = self.rng.random(size, np.float32)
         return name
 
     def add(self, op: Operator, **inputs: str) -> Value:
@@ -147,13 +154,17 @@ ACTIVATIONS: tuple[Activation, ...] = (
     Table((("sigmoid",),)),
     Table((("softplus",), ("tanh",)), gated=True),
     Table((("affine", 0.5, 1.0), ("erf",))),
+    PositionScale("row"),
+    PositionScale("column"),
 )
 
 
 def activation(net: RandomGraph, x: Value) -> None:
     chosen = net.pick(*ACTIVATIONS)
-    slope = {"slope": net.normal(x.shape[0])} if chosen == PRelu() else {}
-    net.add(Activate(chosen), x=x.name, **slope)
+    numbers = {"slope": net.normal(x.shape[0])} if chosen == PRelu() else {}
+    if isinstance(chosen, PositionScale):
+        numbers = {"table": net.uniform(x.shape[1 if chosen.axis == "row" else 2])}
+    net.add(Activate(chosen), x=x.name, **numbers)
 
 
 def gate(net: RandomGraph, x: Value) -> None:

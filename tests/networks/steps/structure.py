@@ -123,7 +123,8 @@ def resize_linear(net: OnnxWriter, x: Tensor) -> Tensor:
         return net.resize(x, [int(factor) for factor in factors], "linear", coordinates)
     if height == 1 or width == 1:
         return x
-    sizes = [int(size) for size in (np.array([height, width]) - 1) * factors + 1]
+    larger = np.array([height, width]) * factors
+    sizes = [int(size) for size in (larger if net.rng.random() < 0.5 else larger - factors + 1)]
     operands = [x.name, net.constant(np.zeros(0, np.float32)), net.constant(np.zeros(0, np.float32))]
     operands += [net.constant(np.array([1, x.shape[1], *sizes], np.int64))]
     mode = {"mode": "linear", "coordinate_transformation_mode": coordinates}
