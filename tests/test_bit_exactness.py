@@ -229,6 +229,19 @@ def encoder_and_decoder(net: OnnxWriter) -> list[Tensor]:
     return [conv(net, relu(net, conv(net, concat(net, skip, outer), 64, 3)), 2)]
 
 
+def aligned_decoder(net: OnnxWriter) -> list[Tensor]:
+    """As UNet with linear upsampling whose corners are aligned, by 2 and then by 3."""
+    skip = relu(net, conv(net, net.input(1, 3, 18, 12), 40, 3))
+    x = net.node("MaxPool", [skip.name], (1, 40, 3, 2), kernel_shape=[6, 6], strides=[6, 6])
+    x = aligned(net, relu(net, conv(net, x, 70, 3)), 2)
+    x = aligned(net, relu(net, conv(net, x, 40, 3)), 3)
+    return [conv(net, relu(net, conv(net, concat(net, skip, x), 40, 3)), 2)]
+
+
+def aligned(net: OnnxWriter, x: Tensor, factor: int) -> Tensor:
+    return net.resize(x, [factor, factor], "linear", "align_corners")
+
+
 def detector(net: OnnxWriter) -> list[Tensor]:
     """As SSD: L2 normalization, a wide dilation, and heads whose boxes are joined, of which the host makes scores."""
     x = relu(net, conv(net, net.input(1, 3, 10, 10), 24, 3))
@@ -280,7 +293,7 @@ def host_between(net: OnnxWriter) -> list[Tensor]:
 NETWORKS: tuple[Build, ...] = (
     *(concat_written_in_place, concat_off_the_groups, concat_of_shared_maps, channel_slices),
     *(pool_cascade, several_inputs_and_outputs, channels_last, single_positions),
-    *(encoder_and_decoder, detector, gates, shuffled, host_between),
+    *(encoder_and_decoder, aligned_decoder, detector, gates, shuffled, host_between),
 )
 
 
@@ -291,3 +304,13 @@ def test_networks_of_special_structure(build: Build, array: Mapping[str, int], t
     net = OnnxWriter(np.random.default_rng(0), opset=17)
     found = compile_and_verify(net.finish("special", build(net)), random_config(7, array), tmp_path)
     assert_bit_exact(found)
+
+
+def test_upsampling_with_aligned_corners_keeps_the_precision_of_int8(tmp_path: Path) -> None:
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    onnx.save(net.finish("decoder", aligned_decoder(net)), tmp_path / "network.onnx")
+    design = pipeline.compile_model(tmp_path / "network.onnx", load_config("int8"), tmp_path / "build").design
+    assert design.host == ()
+    [output] = verify.verify(tmp_path / "build", count=2).outputs
+    assert output.sqnr_db is not None
+    assert output.sqnr_db > 30
