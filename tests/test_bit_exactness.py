@@ -25,6 +25,8 @@ from bfpc.simulation import build_simulation
 from tests.emulator import integer_reference
 from tests.networks.onnx_writer import OnnxWriter, Tensor
 from tests.networks.random_networks import random_network
+from tests.networks.steps import convolutions, elementwise, pooling, structure
+from tests.networks.steps.drawing import Step
 
 PRESETS = ("int12", "int8", "int6", "int5", "int54", "int4")
 ARRAYS: tuple[dict[str, int], ...] = (
@@ -32,6 +34,10 @@ ARRAYS: tuple[dict[str, int], ...] = (
     {"c_vec": 64, "k_vec": 16, "block": 4, "feature_depth": 256, "accumulator_positions": 64},
     {"c_vec": 8, "k_vec": 8, "block": 4, "accumulator_positions": 128},
     {"c_vec": 64, "k_vec": 64, "block": 16, "feature_depth": 256},
+)
+ONE_STEP: tuple[Step, ...] = (
+    *(convolutions.conv_same, convolutions.depthwise, elementwise.relu, elementwise.prelu, elementwise.function),
+    *(pooling.pool, structure.concat, structure.channel_shuffle, structure.pad),
 )
 Simulations = dict[str, Path]
 
@@ -98,6 +104,19 @@ def random_config(seed: int, array: Mapping[str, int]) -> Config:
 def test_random_networks_with_random_formats(seed: int, tmp_path: Path) -> None:
     config = random_config(seed, ARRAYS[seed % len(ARRAYS)])
     assert_bit_exact(compile_and_verify(random_network(seed, with_host=seed % 3 == 0), config, tmp_path))
+
+
+@pytest.mark.usefixtures("widest")
+@pytest.mark.parametrize("seed", range(20))
+def test_random_upsampling_with_aligned_corners(seed: int, tmp_path: Path) -> None:
+    """Of whatever a random step makes of a map, twice, before a random step."""
+    rng = np.random.default_rng(seed)
+    net = OnnxWriter(rng, opset=18)
+    x = convolutions.conv(net, net.input(1, 5, *(int(size) for size in rng.integers(3, 8, 2))))
+    for _ in range(2):
+        x = structure.resize_aligned(net, ONE_STEP[rng.integers(len(ONE_STEP))](net, x))
+    model = net.finish(f"upsampling{seed}", [ONE_STEP[rng.integers(len(ONE_STEP))](net, x)])
+    assert_bit_exact(compile_and_verify(model, random_config(seed, ARRAYS[seed % len(ARRAYS)]), tmp_path))
 
 
 @pytest.mark.usefixtures("widest")

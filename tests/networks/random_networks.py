@@ -62,7 +62,7 @@ STEPS: tuple[Step, ...] = (
     *(elementwise.channel_normalization, elementwise.normalization),
     *(pooling.pool, pooling.large_pool),
     *(structure.concat, structure.dense_block, structure.split, structure.gather, structure.channel_shuffle),
-    *(structure.pad, structure.slice_map, structure.resize_nearest, structure.resize_linear),
+    *(structure.pad, structure.slice_map, structure.resize_nearest, structure.resize_linear, structure.resize_aligned),
     *(structure.depth_to_space, structure.space_to_depth, structure.relayout),
 )
 HOST_STEPS: tuple[Step, ...] = (

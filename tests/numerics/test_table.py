@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bfpc.numerics.functions import FUNCTIONS, Step, apply_steps
 from bfpc.numerics.layer import TABLE_ENTRIES
-from bfpc.numerics.table import HIGHEST_ENTRY, LOWEST_ENTRY, make_table
+from bfpc.numerics.table import HIGHEST_ENTRY, LOWEST_ENTRY, make_table, position_scales
 
 SMOOTH: tuple[tuple[Step, ...], ...] = (
     (("sigmoid",),),
@@ -83,6 +83,14 @@ def test_a_table_of_zeros_and_a_domain_of_one_point() -> None:
     assert not zeros.entries.any()
     point = make_table((("exp",),), (0.0, 0.0), -8)
     assert set(point.entries * 2.0**point.exponent) == {1.0}
+
+
+def test_scales_of_positions_have_15_binary_places_and_stay_below_one() -> None:
+    entries = position_scales(np.array([0.0, 0.25, 2.0**-17, 0.7, 1.0]))
+    assert entries[:5].tolist() == [0, 2**13, 0, round(0.7 * 2**15), 2**15 - 1]
+    assert entries.dtype == np.int16
+    assert len(entries) == TABLE_ENTRIES
+    assert not entries[5:].any()
 
 
 def test_a_narrow_domain_far_from_zero_has_an_offset_of_32_bits() -> None:

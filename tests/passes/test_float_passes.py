@@ -394,6 +394,23 @@ def test_a_product_of_maps_stays_a_layer_by_itself_where_the_tail_might_overflow
     assert (len(fuse_tails(graph, partial(tail_fits, graph, wide)).nodes) == 1) == fits
 
 
+@pytest.mark.parametrize(("exponent_range", "fits"), [(7, True), (31, False)])
+def test_the_scale_of_rows_goes_into_the_layer_before_where_the_tail_has_room(exponent_range: int, fits: bool) -> None:
+    text = """\
+        input "x" = %x (N, C, H, W) : 4x8x8
+        %a = Depthwise(x=%x, weight=@w) {kernel=(2, 1), pads=(0, 0, 1, 0)} : 4x8x8
+        %y = Pass(x=%a, table=@t) {tail=Tail(activation=PositionScale(axis='row'))} : 4x8x8
+        output "y" = %y (N, C, H, W)
+        constant @t : 8 [float32]
+        constant @w : 4x1x2x1 [float32]
+        """
+    graph = graph_of(text)
+    wide = Config.model_validate({"formats": {"activation": {"exponent_range": exponent_range}}})
+    fused = fuse_tails(graph, partial(tail_fits, graph, wide)).check()
+    assert_same_outputs(graph, fused)
+    assert (len(fused.nodes) == 1) == fits
+
+
 def test_fuse_tails_asks_whether_a_pool_fits() -> None:
     check_unchanged(
         """\

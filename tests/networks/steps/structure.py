@@ -114,20 +114,24 @@ def resize_nearest(net: OnnxWriter, x: Tensor) -> Tensor:
 
 
 def resize_linear(net: OnnxWriter, x: Tensor) -> Tensor:
-    """Between positions by their distance; half-pixel, or with the corners in place."""
+    """Between positions by their distance, half-pixel or as old opsets know it."""
     factors, (height, width) = net.rng.integers(1, 4, 2), x.shape[2:]
     if height * width * factors.prod() > MOST_POSITIONS:
         return x
-    coordinates = str(net.rng.choice(["half_pixel", "align_corners", "asymmetric"]))
-    if net.opset < 11 or coordinates != "align_corners":
-        return net.resize(x, [int(factor) for factor in factors], "linear", coordinates)
-    if height == 1 or width == 1:
+    coordinates = str(net.rng.choice(["half_pixel", "asymmetric"]))
+    return net.resize(x, [int(factor) for factor in factors], "linear", coordinates)
+
+
+def resize_aligned(net: OnnxWriter, x: Tensor) -> Tensor:
+    """Linear with the corners in place: whole factors of the size, or of the distance between the corners."""
+    factors, (height, width) = net.rng.integers(1, 5, 2), x.shape[2:]
+    if net.opset < 11 or min(height, width) == 1 or height * width * factors.prod() > MOST_POSITIONS:
         return x
     larger = np.array([height, width]) * factors
     sizes = [int(size) for size in (larger if net.rng.random() < 0.5 else larger - factors + 1)]
     operands = [x.name, net.constant(np.zeros(0, np.float32)), net.constant(np.zeros(0, np.float32))]
     operands += [net.constant(np.array([1, x.shape[1], *sizes], np.int64))]
-    mode = {"mode": "linear", "coordinate_transformation_mode": coordinates}
+    mode = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
     return net.node("Resize", operands, (*x.shape[:2], *sizes), **mode)
 
 
