@@ -17,6 +17,7 @@ from benchmarks import (
     partition,
     quantizer,
     schedule,
+    sensitivity,
 )
 from benchmarks.builds import SHARED, available
 from benchmarks.figures import print_figures, print_machine
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "bits_per_weight": bits_per_weight,
     "accuracy": accuracy,
     "exactness": exactness,
+    "sensitivity": sensitivity,
 }
 
 

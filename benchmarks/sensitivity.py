@@ -1,0 +1,86 @@
+"""Which layers cost a trained network its SQNR at int8: one layer in int8, all others in 12 bits; 4 pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from glob import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.builds import TRAINED, available, calibration_pictures, compared_pictures, model
+from benchmarks.figures import Figure
+from bfpc.comparison import measure as compare
+from bfpc.config import Config, load_config
+from bfpc.data import InputData, load_inputs
+from bfpc.emulator.session import Emulator, folded_inputs, real_values, stored_inputs
+from bfpc.frontend.reader import Network, read_model
+from bfpc.ir.graph import Graph
+from bfpc.passes.calibrate import Statistics, calibrate
+from bfpc.pipeline import Dump, calibration_data, float_passes, prepare, quantizing_passes, run_passes
+from bfpc.progress import silent
+from bfpc.signature import input_specs, read_signature
+
+TITLE = "Sensitivity: the layers that cost most, in int8 while all others have 12 bits; noise of the first output"
+PICTURES = 4
+WORST = 3
+NARROW = {"mantissa_bits": 8}
+
+Maps = dict[str, NDArray[np.float32]]
+
+
+def measure() -> Iterator[Figure]:
+    for name in available():
+        config = load_config("int12").model_copy(update={"preprocessing": TRAINED[name].preprocessing})
+        network = read_model(model(name))
+        graph = run_passes(network.graph, float_passes(config), Dump(None))
+        statistics = _calibrated(network, graph, config, name)
+        data = _compared(network, config, name)
+        expected = _output(graph, folded_inputs(graph, data.arrays))
+        shares = {}
+        for layer in graph.layers:
+            narrowed = _narrowed(config, layer.name)
+            quantized = run_passes(graph, quantizing_passes(narrowed, statistics, data, silent), Dump(None))
+            found = _output(quantized, real_values(stored_inputs(quantized, data.arrays)))
+            shares[layer.name] = _noise(expected, found)
+        total = sum(shares.values())
+        for layer_name in sorted(shares, key=lambda key: -shares[key])[:WORST]:
+            what = f"{name}, {layer_name} ({type(_node_op(graph, layer_name)).__name__})"
+            yield Figure(what, 100 * shares[layer_name] / total, "% of the noise")
+
+
+def _calibrated(network: Network, graph: Graph, config: Config, name: str) -> Statistics:
+    arrays = calibration_data(network, config, calibration_pictures(name)).arrays
+    count = len(next(iter(arrays.values())))
+    images = (folded_inputs(graph, {key: a[i : i + 1] for key, a in arrays.items()}) for i in range(count))
+    return calibrate(graph, images, prepare)
+
+
+def _compared(network: Network, config: Config, name: str) -> InputData:
+    specs = input_specs(read_signature(network.model, network.graph), network.graph)
+    return load_inputs(compared_pictures(name, PICTURES), specs, config.preprocessing, PICTURES)
+
+
+def _narrowed(config: Config, layer: str) -> Config:
+    """The config with the layer's map and weights in 8 bits, and without bias correction."""
+    override = {"name": escape(layer), "activation": NARROW, "weight": NARROW}
+    document = config.model_dump(mode="json") | {"overrides": [override], "passes": {"correct_bias": False}}
+    return Config.model_validate(document)
+
+
+def _output(graph: Graph, maps: Maps) -> NDArray[np.float32]:
+    name = graph.outputs[0].value
+    return Emulator(graph, [name]).run(maps)[name]
+
+
+def _noise(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Noise over signal, of power."""
+    sqnr = compare(expected, found).comparison("").sqnr_db
+    assert sqnr is not None
+    return float(10 ** (-sqnr / 10))
+
+
+def _node_op(graph: Graph, name: str) -> object:
+    node = graph.producer(name)
+    assert node is not None
+    return node.op
