@@ -24,7 +24,6 @@ from bfpc.passes.absorb_pass import absorb_pass
 from bfpc.passes.align_concats import align_concats
 from bfpc.passes.assign_domains import assign_domains
 from bfpc.passes.assign_formats import assign_formats, unused_overrides
-from bfpc.passes.buffers import window_fits
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
 from bfpc.passes.compose_selections import compose_selections
 from bfpc.passes.correct_bias import correct_bias
@@ -37,6 +36,7 @@ from bfpc.passes.order_stages import order_stages
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import quantize_weights
+from bfpc.passes.split_channels import split_channels
 from bfpc.passes.split_groups import split_groups
 from bfpc.passes.split_kernels import split_kernels
 from bfpc.passes.split_pools import split_pools
@@ -100,13 +100,14 @@ def float_passes(config: Config) -> dict[str, Pass]:
         "lower-layers": lower_layers,
         "absorb-pass": absorb_pass,
         "fold-input": partial(fold_input, lanes=array.c_vec),
-        "split-pools": lambda graph: split_pools(graph, partial(window_fits, graph, config)),
+        "split-pools": partial(split_pools, config=config),
         "fuse-tails": lambda graph: fuse_tails(graph, partial(tail_fits, graph, config)),
         "split-groups": partial(split_groups, array=array),
         "view-channels": partial(view_channels, group=array.k_vec),
         "align-concats": partial(align_concats, group=array.k_vec),
         "compose-selections": partial(compose_selections, array=array),
         "split-kernels": partial(split_kernels, config=config),
+        "split-channels": partial(split_channels, config=config),
         "place-concats": partial(place_concats, group=array.k_vec),
         "order-stages": order_stages,
     }

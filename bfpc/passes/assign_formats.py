@@ -48,6 +48,15 @@ def layer_formats(graph: Graph, config: Config, node: Node) -> LayerFormats:
     return config.layer_formats(node.name, type(node.op).__name__, _positions(graph, node), is_output=is_output)
 
 
+def stored_formats(graph: Graph, config: Config, node: Node) -> list[ActivationFormat]:
+    """What a layer's map may be stored in, also if it becomes the part of another layer or of a concatenation."""
+    return [
+        config.layer_formats(node.name, operator, _positions(graph, node), is_output=is_output).activation
+        for operator in (type(node.op).__name__, "Concat")
+        for is_output in (False, True)
+    ]
+
+
 def _positions(graph: Graph, node: Node) -> list[Position]:
     """Whether a node is the first or last that has weights."""
     weighted = [layer.name for layer in graph.layers if "weight" in layer.inputs]

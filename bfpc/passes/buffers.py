@@ -11,7 +11,7 @@ from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Layer, Pair, Window
 from bfpc.ir.shapes import array_size
-from bfpc.passes.assign_formats import layer_formats
+from bfpc.passes.assign_formats import stored_formats
 
 WORD_BITS = 64
 ONE_POSITION = Window("max", (1, 1))
@@ -19,33 +19,38 @@ ONE_POSITION = Window("max", (1, 1))
 
 def layer_fits(graph: Graph, config: Config, node: Node) -> bool:
     """Whether the buffers hold a layer's smallest tile; graph: in which its input stands."""
-    op, size = node.layer, graph.value(node.inputs["x"]).shape[1:]
-    return window_fits(graph, config, node, op.tail.pool or ONE_POSITION, array_size(op, size))
+    channels, height, width = graph.value(node.inputs["x"]).shape
+    return most_channels(graph, config, node, node.layer, (height, width)) >= channels
 
 
-def window_fits(graph: Graph, config: Config, node: Node, window: Window, size: Pair) -> bool:
-    """The same of a layer that pools with `window`, and has `size` (height, width) positions to pool."""
-    positions = tile_positions(window, size, narrowest_columns(graph, config, node))
-    vectors = -(-graph.value(node.inputs["x"]).shape[0] // config.array_size.c_vec)
-    return (
-        prod(positions) <= config.architecture.accumulator_positions
-        and region(node.layer, positions) * vectors <= config.architecture.feature_depth
-    )
+def most_channels(graph: Graph, config: Config, node: Node, op: Layer, size: Pair) -> int:
+    """The channels of a map of `size` (height, width) with which the buffers hold the smallest tile of `op`.
+
+    0 where they never do. node: whose output, or a part of which, `op` makes.
+    """
+    positions = smallest_tile(graph, config, node, op, size)
+    if prod(positions) > config.architecture.accumulator_positions:
+        return 0
+    return config.architecture.feature_depth // region(op, positions) * config.array_size.c_vec
 
 
-def tile_positions(window: Window, size: Pair, columns: int) -> Pair:
-    """Rows and columns under the windows of one output row, `columns` wide if the map is."""
-    count = min(columns, window.output_size(size)[1])
-    return min(window.kernel[0], size[0]), min((count - 1) * window.stride[1] + window.kernel[1], size[1])
+def smallest_tile(graph: Graph, config: Config, node: Node, op: Layer, size: Pair) -> Pair:
+    """Rows and columns of accumulators under one output row of `op`, which reads a map of `size`."""
+    window, (height, width) = op.tail.pool or ONE_POSITION, array_size(op, size)
+    count = min(narrowest_columns(graph, config, node), window.output_size((height, width))[1])
+    return min(window.kernel[0], height), min((count - 1) * window.stride[1] + window.kernel[1], width)
 
 
 def narrowest_columns(graph: Graph, config: Config, node: Node) -> int:
-    """The fewest columns of what a layer writes that fill whole words in every channel group."""
-    chosen, group = layer_formats(graph, config, node).activation, config.array_size.k_vec
-    block_bits = chosen.mantissa_bits * chosen.block_size + chosen.exponent_range.bit_length()
-    last = (node.output.shape[0] - 1) % group + 1
-    blocks = [-(-channels // chosen.block_size) for channels in (min(group, node.output.shape[0]), last)]
-    return WORD_BITS // gcd(WORD_BITS, *(count * block_bits for count in blocks))
+    """The fewest columns that fill whole words in every channel group of what a layer, or a part of it, writes."""
+    group, channels = config.array_size.k_vec, node.output.shape[0]
+    groups = (min(group, channels), (channels - 1) % group + 1)
+    bits = (
+        -(-size // stored.block_size) * (stored.mantissa_bits * stored.block_size + stored.exponent_range.bit_length())
+        for stored in stored_formats(graph, config, node)
+        for size in groups
+    )
+    return max(WORD_BITS // gcd(WORD_BITS, record) for record in bits)
 
 
 def region(op: Layer, positions: Pair) -> int:

@@ -9,14 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from bfpc.config import ArraySize, Config
-from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Channels, Concat, Conv, Layer, Window
+from bfpc.ir.graph import Graph, Node, Port, Value
+from bfpc.ir.operators import Channels, Concat, Conv, Layer, Pass, Tail, Window
 from bfpc.ir.shapes import array_size
 from bfpc.passes.align_concats import align_concats
 from bfpc.passes.buffers import layer_fits
 from bfpc.passes.compose_selections import compose_selections
 from bfpc.passes.fuse_tables import fuse_tables
 from bfpc.passes.selections import selection
+from bfpc.passes.split_channels import split_channels
 from bfpc.passes.split_groups import best_slice, split_groups
 from bfpc.passes.split_kernels import split_kernels
 from bfpc.passes.split_pools import cascade, split_pools
@@ -28,9 +29,10 @@ from tests.passes.random_graphs import random_graph
 GROUP = 8  # k_vec of the random graphs' array
 
 
-def config(lanes: int, feature_depth: int) -> Config:
+def config(lanes: int, feature_depth: int, accumulator_positions: int = 64) -> Config:
     blocks = {"block_size": 8}
-    array = {"c_vec": lanes, "k_vec": GROUP, "feature_depth": feature_depth, "accumulator_positions": 64}
+    array = {"c_vec": lanes, "k_vec": GROUP}
+    array |= {"feature_depth": feature_depth, "accumulator_positions": accumulator_positions}
     return Config.model_validate({"formats": {"activation": blocks, "weight": blocks}, "architecture": array})
 
 
@@ -274,37 +276,155 @@ tail=Tail(activation=Clip())} : 4x4x5
     )
 
 
+def test_split_kernels_sums_over_rows_of_a_depthwise_filter_and_over_columns() -> None:
+    check(
+        """\
+        input "x" = %x (N, C, H, W) : 8x5x80
+        %y = Depthwise(x=%x, weight=@w) {kernel=(2, 40), dilation=(1, 2), tail=Tail(activation=Clip(high=6.0))} : 8x4x2
+        output "y" = %y (N, C, H, W)
+        constant @w : 8x1x2x40 [float32]
+        """,
+        """\
+        input "x" = %x (N, C, H, W) : 8x5x80
+        %y.part0 = Depthwise(x=%x, weight=@y.part0.weight) {kernel=(1, 32), pads=(0, 0, -1, -16), dilation=(1, 2)} \
+: 8x4x2
+        %y.part1 = Depthwise(x=%x, weight=@y.part1.weight, residual=%y.part0) {kernel=(1, 8), pads=(0, -64, -1, 0), \
+dilation=(1, 2)} : 8x4x2
+        %y.part2 = Depthwise(x=%x, weight=@y.part2.weight, residual=%y.part1) {kernel=(1, 32), \
+pads=(-1, 0, 0, -16), dilation=(1, 2)} : 8x4x2
+        %y = Depthwise(x=%x, weight=@y.part3.weight, residual=%y.part2) {kernel=(1, 8), pads=(-1, -64, 0, 0), \
+dilation=(1, 2), tail=Tail(activation=Clip(high=6.0))} : 8x4x2
+        output "y" = %y (N, C, H, W)
+        constant @y.part0.weight : 8x1x1x32 [float32]
+        constant @y.part1.weight : 8x1x1x8 [float32]
+        constant @y.part2.weight : 8x1x1x32 [float32]
+        constant @y.part3.weight : 8x1x1x8 [float32]
+        """,
+        partial(split_kernels, config=config(lanes=16, feature_depth=64)),
+    )
+
+
+def test_split_channels_slices_what_works_on_each_channel_by_itself() -> None:
+    check(
+        """\
+        input "x" = %x (N, C, H, W) : 40x9x9
+        %v = Channels(x=%x) {start=16, stop=40} : 24x9x9
+        %y = Depthwise(x=%v, weight=@w, bias=@b, residual=%v, slope=@p) {kernel=(3, 3), pads=(1, 1, 1, 1), \
+tail=Tail(activation=PRelu())} : 24x9x9
+        output "y" = %y (N, C, H, W)
+        constant @b : 24 [float32]
+        constant @p : 24 [float32]
+        constant @w : 24x1x3x3 [float32]
+        """,
+        """\
+        input "x" = %x (N, C, H, W) : 40x9x9
+        %y.x0.x = Channels(x=%x) {start=16, stop=32} : 16x9x9
+        %y.x0.residual = Channels(x=%x) {start=16, stop=32} : 16x9x9
+        %y.x0 = Depthwise(x=%y.x0.x, weight=@y.x0.weight, bias=@y.x0.bias, residual=%y.x0.residual, \
+slope=@y.x0.slope) {kernel=(3, 3), pads=(1, 1, 1, 1), tail=Tail(activation=PRelu())} : 16x9x9
+        %y.x1.x = Channels(x=%x) {start=32, stop=40} : 8x9x9
+        %y.x1.residual = Channels(x=%x) {start=32, stop=40} : 8x9x9
+        %y.x1 = Depthwise(x=%y.x1.x, weight=@y.x1.weight, bias=@y.x1.bias, residual=%y.x1.residual, \
+slope=@y.x1.slope) {kernel=(3, 3), pads=(1, 1, 1, 1), tail=Tail(activation=PRelu())} : 8x9x9
+        %y = Concat(x0=%y.x0, x1=%y.x1) : 24x9x9
+        output "y" = %y (N, C, H, W)
+        constant @y.x0.bias : 16 [float32]
+        constant @y.x0.slope : 16 [float32]
+        constant @y.x0.weight : 16x1x3x3 [float32]
+        constant @y.x1.bias : 8 [float32]
+        constant @y.x1.slope : 8 [float32]
+        constant @y.x1.weight : 8x1x3x3 [float32]
+        """,
+        partial(split_channels, config=config(lanes=8, feature_depth=68)),
+    )
+
+
+small_pools = partial(split_pools, config=config(lanes=8, feature_depth=64))
+
+
 def test_split_pools_pools_rows_first() -> None:
     check(
         """\
-        input "x" = %x (N, C, H, W) : 4x9x12
-        %y = Pass(x=%x) {pads=(0, 0, 1, 0), tail=Tail(pool=Window(kind='average', kernel=(10, 12)))} : 4x1x1
-        %z = Pass(x=%x) {tail=Tail(pool=Window(kind='max', kernel=(2, 3)))} : 4x8x10
+        input "x" = %x (N, C, H, W) : 4x129x60
+        %y = Pass(x=%x) {pads=(0, 0, 1, 0), tail=Tail(pool=Window(kind='average', kernel=(130, 60)))} : 4x1x1
+        %z = Pass(x=%x) {tail=Tail(pool=Window(kind='max', kernel=(1, 60)))} : 4x129x1
         output "y" = %y (N, C, H, W)
         output "z" = %z (N, C, H, W)
         """,
         """\
-        input "x" = %x (N, C, H, W) : 4x9x12
-        %y.pool0 = Pass(x=%x) {pads=(0, 0, 1, 0), tail=Tail(pool=Window(kind='average', kernel=(1, 6), \
-stride=(1, 6)))} : 4x10x2
-        %y.pool1 = Pass(x=%y.pool0) {tail=Tail(pool=Window(kind='average', kernel=(1, 2), stride=(1, 2)))} : 4x10x1
-        %y.pool2 = Pass(x=%y.pool1) {tail=Tail(pool=Window(kind='average', kernel=(5, 1), stride=(5, 1)))} : 4x2x1
-        %y = Pass(x=%y.pool2) {tail=Tail(pool=Window(kind='average', kernel=(2, 1), stride=(2, 1)))} : 4x1x1
-        %z = Pass(x=%x) {tail=Tail(pool=Window(kind='max', kernel=(2, 3)))} : 4x8x10
+        input "x" = %x (N, C, H, W) : 4x129x60
+        %y.map = Pass(x=%x) {pads=(0, 0, 1, 0)} : 4x130x60
+        %y.pool0 = Pass(x=%y.map) {tail=Tail(pool=Window(kind='average', kernel=(1, 60)))} : 4x130x1
+        %y.pool1 = Pass(x=%y.pool0) {tail=Tail(pool=Window(kind='average', kernel=(26, 1), stride=(26, 1)))} : 4x5x1
+        %y = Pass(x=%y.pool1) {tail=Tail(pool=Window(kind='average', kernel=(5, 1), stride=(5, 1)))} : 4x1x1
+        %z = Pass(x=%x) {tail=Tail(pool=Window(kind='max', kernel=(1, 60)))} : 4x129x1
         output "y" = %y (N, C, H, W)
         output "z" = %z (N, C, H, W)
         """,
-        partial(split_pools, fits=lambda _, window, __: window.kernel[0] * window.kernel[1] <= 6),
+        small_pools,
     )
+
+
+def test_an_average_too_long_is_a_sum_and_what_its_counts_lack() -> None:
+    text = """\
+        input "x" = %x (N, C, H, W) : 4x9x20
+        %y = Pass(x=%x) {tail=Tail(pool=Window(kind='average', kernel=(5, 1), pads=(2, 0, 2, 0)))} : 4x9x20
+        output "y" = %y (N, C, H, W)
+        """
+    check(
+        text,
+        """\
+        input "x" = %x (N, C, H, W) : 4x9x20
+        %y = Depthwise(x=%x, weight=@y.pool0.weight, table=@y.pool0.table) {kernel=(5, 1), pads=(2, 0, 2, 0), \
+tail=Tail(activation=PositionScale(axis='row'))} : 4x9x20
+        output "y" = %y (N, C, H, W)
+        constant @y.pool0.table : 9 [float32]
+        constant @y.pool0.weight : 4x1x5x1 [float32]
+        """,
+        small_pools,
+    )
+    split = small_pools(graph_of(text))
+    assert np.all(split.array("y.pool0.weight") == 0.5)
+    np.testing.assert_allclose(split.array("y.pool0.table"), 2 / np.array([3, 4, 5, 5, 5, 5, 5, 4, 3]))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_pools_of_any_size_fit_and_keep_their_values(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kernel = (int(rng.integers(1, 28)), int(rng.integers(1, 14)))
+    top, left, bottom, right = (int(rng.integers(0, taps)) for taps in kernel * 2)
+    stride = (int(rng.integers(1, 16)), int(rng.integers(1, 5)))
+    window = Window(("max", "average")[seed % 2], kernel, stride, (top, left, bottom, right), bool(seed % 4 // 2))
+    size = (int(rng.integers(kernel[0], 40)), int(rng.integers(kernel[1], 90)))
+    x = Value("x", (12, *size))
+    y = Node(Pass(tail=Tail(pool=window)), {"x": "x"}, Value("y", (12, *window.output_size(size))))
+    axes = ("N", "C", "H", "W")
+    graph = Graph("test", (x,), (y,), {}, (Port("x", "x", axes),), (Port("y", "y", axes),)).check()
+    chosen = config(lanes=8, feature_depth=512, accumulator_positions=320)
+    split = split_pools(graph, chosen).check()
+    assert_same_outputs(graph, split)
+    sliced = split_channels(split_kernels(split, chosen), chosen).check()
+    assert_same_outputs(graph, sliced)
+    for node in sliced.layers:
+        assert layer_fits(sliced, chosen, node), node
 
 
 def test_a_cascade_keeps_pads_and_strides_of_both_axes() -> None:
     window = Window("average", (5, 4), (2, 3), (1, 2, 3, 0), count_padding=True)
-    assert cascade(window, (20, 30), lambda window, _: 1 in window.kernel) == [
+    assert cascade(window, (20, 30), 8, lambda window, *_: 1 in window.kernel) == [
         Window("average", (1, 4), (1, 3), (0, 2, 0, 0), count_padding=True),
         Window("average", (5, 1), (2, 1), (1, 0, 3, 0), count_padding=True),
     ]
-    assert cascade(window, (20, 30), lambda _, __: True) == [window]
+    assert cascade(window, (20, 30), 8, lambda *_: True) == [window]
+
+
+def test_a_long_maximum_is_one_of_overlapping_windows() -> None:
+    window = Window("max", (13, 1), (2, 1), (8, 0, 3, 0))
+    assert cascade(window, (40, 9), 8, lambda window, *_: window.kernel[0] <= 6) == [
+        Window("max", (6, 1), (1, 1), (5, 0, 3, 0)),
+        Window("max", (6, 1), (1, 1), (3, 0, 0, 0)),
+        Window("max", (3, 1), (2, 1)),
+    ]
 
 
 # -- view_channels, align_concats, compose_selections -----------------------------------------------------------------
