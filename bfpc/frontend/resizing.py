@@ -175,7 +175,8 @@ def _linear(change: Change) -> Filter | Drift:
 def _drift(change: Change, factor: int) -> Drift:
     """Output f * q + r lies at q + d, |d| < 1: x[q] + max(d, 0) * (x[q+1] - x[q]) + max(-d, 0) * (x[q-1] - x[q]).
 
-    One term serves d <= 0 for r = 0 and d >= 0 for all other r. A second serves d < 0 for those; r = f - 1 has none.
+    d is never positive for r = 0, nor negative for r = f - 1. So one term serves x[q-1] for r = 0 and x[q+1] for all
+    other r; a second one, which a factor of 2 doesn't need, serves x[q-1] for those.
     """
     output = change.output
     if output > TABLE_ENTRIES:
@@ -195,11 +196,8 @@ def _drift(change: Change, factor: int) -> Drift:
 
 def _difference(change: Change, factor: int, side: NDArray[np.integer]) -> Filter:
     """A neighbour minus the position itself, for each output; side: 1 or -1 for each r, where that neighbour lies."""
-    taps = np.zeros(
-        (3, factor)
-    )  # of the position before, the position itself, and the one after it, for r = f - 1 .. 0
-    taps[1] = -1
-    taps[0], taps[2] = (side == -1)[::-1], (side == 1)[::-1]
+    # Of x[q-1], x[q] and x[q+1], each for r = f - 1 down to 0: a filter's taps meet positions in this order.
+    taps = np.stack([side[::-1] == -1, np.full(factor, -1), side[::-1] == 1])
     start, last = np.flatnonzero(taps)[[0, -1]]
     return _padded(change, tuple(taps.ravel()[start : last + 1].tolist()), factor, 1, 2 * factor - 1 - int(start))
 
