@@ -309,10 +309,22 @@ def host_between(net: OnnxWriter) -> list[Tensor]:
     return [conv(net, concat(net, y, floor), 5, 3)]
 
 
+def windows_beyond_the_buffers(net: OnnxWriter) -> list[Tensor]:
+    """Pools and depthwise filters in several steps, on slices of the channels, and an average as a sum."""
+    x = relu(net, conv(net, net.input(1, 3, 29, 35), 40, 3))
+    largest = net.node("MaxPool", [x.name], (1, 40, 15, 18), kernel_shape=[13, 13], strides=[2, 2], pads=[6] * 4)
+    average = net.node("AveragePool", [x.name], (1, 40, 29, 35), kernel_shape=[27, 27], pads=[13] * 4)
+    weight = net.normal(40, 1, 12, 9, scale=0.1)
+    kernel = {"kernel_shape": [12, 9], "strides": [3, 5], "group": 40, "pads": [4, 3, 2, 1]}
+    filtered = net.node("Conv", [x.name, weight, net.normal(40)], (1, 40, 8, 7), **kernel)
+    return [largest, conv(net, average, 5), relu(net, filtered)]
+
+
 NETWORKS: tuple[Build, ...] = (
     *(concat_written_in_place, concat_off_the_groups, concat_of_shared_maps, channel_slices),
     *(pool_cascade, several_inputs_and_outputs, channels_last, single_positions),
     *(encoder_and_decoder, aligned_decoder, detector, gates, shuffled, host_between),
+    windows_beyond_the_buffers,
 )
 
 
