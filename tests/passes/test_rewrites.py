@@ -86,11 +86,8 @@ def _assert_layer(graph: Graph, node: Node, chosen: Config) -> None:
 
 
 def _cannot_be_split(op: Layer) -> bool:
-    """A long window that overlaps the next, or has pads; a filter of one row, or with dilated input."""
-    pool = op.tail.pool
-    if pool is not None:
-        return max(pool.kernel) > 1 and (any(pool.pads) or pool.stride != pool.kernel)
-    return not isinstance(op, Conv) or op.kernel[0] == 1 or op.input_dilation != (1, 1)
+    """Two rows of as many columns as fill words; a filter on a dilated map."""
+    return (op.tail.pool is not None and op.tail.pool.kernel == (2, 1)) or op.input_dilation != (1, 1)
 
 
 # -- fuse_tables ------------------------------------------------------------------------------------------------------
