@@ -55,5 +55,6 @@ def _said(error: Exception) -> str:
 
 
 def _as_declared(tensor: NDArray[Any], value: ort.NodeArg) -> NDArray[Any]:
-    """A tensor of floats in the element type that a session declares for an input; others as they are."""
-    return tensor.astype(FLOAT_TYPES.get(value.type, tensor.dtype), copy=False)
+    """A tensor of floats in the element type that a session declares for an input; what else there is as it is."""
+    dtype = FLOAT_TYPES.get(value.type)
+    return tensor if dtype is None else tensor.astype(dtype, copy=False)

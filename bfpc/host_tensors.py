@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from bfpc.data import InputData
+from bfpc.data import Array, InputData
 from bfpc.errors import BuildError
 from bfpc.host_model import open_host_model
 from bfpc.ir.graph import Graph, Port
 from bfpc.ir.layout import onnx_shape
-from bfpc.signature import Array, Signature, take_batch
+from bfpc.signature import Signature, take_batch
 
 
 def add_host_tensors(data: InputData, model: onnx.ModelProto, signature: Signature, graph: Graph) -> InputData:

@@ -117,8 +117,8 @@ def quantizing_passes(config: Config, statistics: Statistics, data: InputData, p
     """The passes from the calibrated float network to the quantized one, by name, in the order they run."""
 
     def correct(graph: Graph) -> Graph:
-        first = {name: array[: statistics.averaged] for name, array in data.arrays.items()}
-        return correct_bias(graph, statistics.means, real_values(stored_inputs(graph, first)), prepare, progress)
+        inputs = real_values(_first_inputs(graph, data, statistics.averaged))
+        return correct_bias(graph, statistics.means, inputs, prepare, progress)
 
     return {
         "assign-domains": partial(assign_domains, domains=statistics.domains),
@@ -171,9 +171,14 @@ def _images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:
     return [{name: batch[image : image + 1] for name, batch in maps.items()} for image in range(len(data))]
 
 
+def _first_inputs(graph: Graph, data: InputData, images: int) -> dict[str, BfpTensor]:
+    """The input maps of the first images, quantized."""
+    return stored_inputs(graph, {port.name: data.arrays[port.name][:images] for port in graph.inputs})
+
+
 def make_vectors(graph: Graph, group: int, data: InputData) -> Vectors:
     """The first image for the C simulation, with what every layer must store."""
-    inputs = stored_inputs(graph, {name: array[:1] for name, array in data.arrays.items()})
+    inputs = _first_inputs(graph, data, 1)
     names = trace_names(graph)
     outputs = Emulator(graph, names, stored=True).run_stored(real_values(inputs))
     return Vectors(

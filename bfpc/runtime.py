@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from bfpc.backend.build_folder import Build, read_build
-from bfpc.data import load_inputs
+from bfpc.data import Array, load_inputs
 from bfpc.devices import emulator_device, simulation_device
 from bfpc.errors import DataError
 from bfpc.execution import Executor
@@ -29,7 +28,6 @@ from bfpc.signature import Signature, TensorInfo, Tensors, input_specs, read_sig
 
 DeviceName = Literal["emulator", "csim"]
 DEVICES: tuple[DeviceName, ...] = ("emulator", "csim")
-Array = NDArray[Any]
 
 
 def load(folder: str | Path, device: DeviceName = "emulator") -> Session:

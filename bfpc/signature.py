@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from bfpc.data import InputSpec
+from bfpc.data import Array, InputSpec
+from bfpc.errors import ModelError
 from bfpc.ir.graph import Graph
 from bfpc.ir.layout import Axes
 
 ELEMENT_NAMES = {"float32": "float", "float64": "double", "object": "string"}  # where ONNX has other names than NumPy
 PICTURE_AXES: tuple[Axes, ...] = (("N", "C", "H", "W"), ("N", "H", "W", "C"))
 
-
-Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 
 
@@ -58,7 +56,7 @@ class Signature:
 
 
 def read_signature(model: onnx.ModelProto, graph: Graph) -> Signature:
-    """The signature of the model that `graph` was made from."""
+    """The signature of the model that `graph` was made from. Raises ModelError where it takes or gives no tensor."""
     constants = {constant.name for constant in model.graph.initializer}
     inputs = tuple(_info(value) for value in model.graph.input if value.name not in constants)
     maps = {port.name for port in graph.inputs}
@@ -69,6 +67,9 @@ def read_signature(model: onnx.ModelProto, graph: Graph) -> Signature:
 
 
 def _info(value: onnx.ValueInfoProto) -> TensorInfo:
+    if not value.type.HasField("tensor_type"):
+        what, fix = "the input or output is no tensor", "remove it from the model, or convert it to tensors there"
+        raise ModelError(what, where=value.name, fix=fix)
     tensor = value.type.tensor_type
     shape = tuple(
         dimension.dim_value if dimension.HasField("dim_value") else dimension.dim_param or None

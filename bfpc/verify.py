@@ -110,9 +110,8 @@ class _Networks:
         return execution.maps
 
     def _compare(self, kind: str, name: str, expected: NDArray[Any], found: NDArray[Any], images: int) -> None:
-        if self._signature.batch > images:
-            expected, found = expected[:images], found[:images]
-        totals, measured = self._found[kind], measure(expected, found)
+        totals = self._found[kind]
+        measured = measure(*(_first_images(tensor, images, self._signature.batch) for tensor in (expected, found)))
         totals[name] = totals[name] + measured if name in totals else measured
 
     def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
@@ -120,6 +119,11 @@ class _Networks:
         outputs = [total.comparison(name) for name, total in self._found["outputs"].items()]
         layers = [total.comparison(name) for name, total in self._found["layers"].items()]
         return tuple(outputs), tuple(replace(layer, top1_agreement=None) for layer in layers)
+
+
+def _first_images(tensor: NDArray[Any], images: int, batch: int) -> NDArray[Any]:
+    """The images of a batch that count; all of a tensor that has no axis of images."""
+    return tensor[:images] if tensor.shape[:1] == (batch,) else tensor
 
 
 class _AcceleratorAlone:

@@ -11,8 +11,10 @@ import pytest
 import bfpc
 from bfpc.backend.build_folder import read_build
 from bfpc.config import load_config
+from bfpc.errors import ModelError
 from bfpc.frontend.reader import read_model
 from bfpc.pipeline import calibration_data, compile_model
+from bfpc.verify import verify
 from tests.frontend.test_partition import model_of
 from tests.networks.divided import random_inputs, run_onnx
 
@@ -29,6 +31,17 @@ UNKNOWN = """(float[1,3,6,6] x) => (float[1,4,6,6] y) <float[1,8,6,6] b> {
     a = Conv<pads=[1,1,1,1]>(x, w1)
     b = mine.Sharpen(a)
     y = Conv<pads=[1,1,1,1]>(b, w2)
+}"""
+
+
+NUMBERS = """(float[4,3,6,6] x, float factor) => (float[4,4,6,6] y, float largest) {
+    a = Conv<pads=[1,1,1,1]>(x, w)
+    y = Mod<fmod=1>(a, factor)
+    largest = ReduceMax<keepdims=0>(y)
+}"""
+SEQUENCE = """(float[1,3,6,6] x) => (seq(float[1,1,6,6]) y) {
+    a = Conv<pads=[1,1,1,1]>(x, w)
+    y = SplitToSequence<axis=1>(a)
 }"""
 
 
@@ -86,6 +99,23 @@ def test_what_an_unknown_operator_makes_is_calibrated_on_random_numbers(tmp_path
     assert data.arrays["b"].shape == (len(data), 8, 6, 6)
     assert 0.9 < data.arrays["b"].std() < 1.1
     assert any("b: calibrated on random numbers" in warning for warning in data.warnings)
+
+
+def test_numbers_without_axes_go_in_and_come_out(tmp_path: Path) -> None:
+    compile_model(write(model_of(NUMBERS, w=(4, 3, 3, 3)), tmp_path), load_config("int12"), tmp_path / "build")
+    y, largest = verify(tmp_path / "build", count=6).outputs  # the second batch of 4 is not full
+    assert y.sqnr_db is not None
+    assert largest.max_abs_error is not None
+    feeds = {"x": np.ones((4, 3, 6, 6), np.float32), "factor": np.array(0.5, np.float32)}
+    remainders, maximum = bfpc.load(tmp_path / "build").run(feeds)
+    assert maximum == remainders.max() < 0.5
+
+
+def test_an_output_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
+    model = model_of(SEQUENCE, w=(4, 3, 3, 3))
+    with pytest.raises(ModelError, match=r"is no tensor\n  where: y"):
+        compile_model(write(model, tmp_path), load_config("int8"), tmp_path / "build")
+    assert not (tmp_path / "build").exists()
 
 
 def test_a_network_on_the_accelerator_alone_needs_no_further_data(tmp_path: Path) -> None:
