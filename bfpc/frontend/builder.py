@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import numpy as np
 import onnx_ir
@@ -105,8 +106,13 @@ class GraphBuilder:
         return Tensor(name, shape, axes, self.batch)
 
     def keep(self, node: onnx_ir.Node, index: int, array: NDArray[np.floating]) -> str:
-        """Adds the constant input `index`, rearranged as `array`, under its ONNX name; returns that name."""
-        return self._add(input_name(node, index), array)
+        """Adds the constant input `index`, rearranged as `array`, under its ONNX name; returns that name.
+
+        Names such as `<tensor>.weight` are left to what is computed for that tensor, here or by a pass.
+        """
+        name = input_name(node, index)
+        prefixes = accumulate(name.split(".")[:-1], "{}.{}".format)
+        return self._add(name + "_" * any(prefix in self.names for prefix in prefixes), array)
 
     def derive(self, node: onnx_ir.Node, role: str, array: NDArray[np.floating]) -> str:
         """Adds a constant computed for a node, as `<output>.<role>`; returns its name."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from bfpc.config import Config
 from bfpc.frontend.reader import read_model
@@ -32,6 +34,23 @@ def test_all_of_them_keep_what_a_network_computes(seed: int, lanes: int, tmp_pat
     lowered = run_passes(graph, float_passes(config), Dump(None))
     assert_same_outputs(graph, lowered)
     assert_emulated(lowered)
+
+
+def test_passes_make_constants_beside_those_of_the_network(tmp_path: Path) -> None:
+    """Two convolutions share weights with the name that `fold_scale` gives to those it scales for one of them."""
+    rng, form = np.random.default_rng(1), (TensorProto.FLOAT, (1, 4, 3, 3))
+    constants = [("y.weight", rng.standard_normal((4, 4, 1, 1))), ("scale", rng.standard_normal((4, 1, 1)))]
+    nodes = [("Conv", ["x", "y.weight"], "a"), ("Mul", ["a", "scale"], "y"), ("Conv", ["y", "y.weight"], "z")]
+    network = helper.make_graph(
+        [helper.make_node(operator, inputs, [output]) for operator, inputs, output in nodes],
+        "shared",
+        [helper.make_tensor_value_info("x", *form)],
+        [helper.make_tensor_value_info("z", *form)],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants],
+    )
+    onnx.save(helper.make_model(network, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "network.onnx")
+    graph = read_model(tmp_path / "network.onnx").graph
+    assert_same_outputs(graph, run_passes(graph, float_passes(Config()), Dump(None)))
 
 
 def anything_fits(_: Node) -> bool:
