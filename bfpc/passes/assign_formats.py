@@ -50,8 +50,9 @@ def layer_formats(graph: Graph, config: Config, node: Node) -> LayerFormats:
 
 def stored_formats(graph: Graph, config: Config, node: Node) -> list[ActivationFormat]:
     """What a layer's map may be stored in, also if it becomes the part of another layer or of a concatenation."""
+    positions = _positions(graph, node)
     return [
-        config.layer_formats(node.name, operator, _positions(graph, node), is_output=is_output).activation
+        config.layer_formats(node.name, operator, positions, is_output=is_output).activation
         for operator in (type(node.op).__name__, "Concat")
         for is_output in (False, True)
     ]
@@ -59,9 +60,13 @@ def stored_formats(graph: Graph, config: Config, node: Node) -> list[ActivationF
 
 def _positions(graph: Graph, node: Node) -> list[Position]:
     """Whether a node is the first or last that has weights."""
-    weighted = [layer.name for layer in graph.layers if "weight" in layer.inputs]
-    ends: dict[Position, str] = {"first": weighted[0], "last": weighted[-1]} if weighted else {}
-    return [position for position, name in ends.items() if name == node.name]
+    ends: dict[Position, Iterable[Node]] = {"first": graph.nodes, "last": reversed(graph.nodes)}
+    weighted = {position: next(filter(_has_weights, nodes), None) for position, nodes in ends.items()}
+    return [position for position, end in weighted.items() if end is not None and end.name == node.name]
+
+
+def _has_weights(node: Node) -> bool:
+    return isinstance(node.op, Layer) and "weight" in node.inputs
 
 
 def unused_overrides(graph: Graph, config: Config) -> tuple[str, ...]:
