@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir
 
-from bfpc.frontend.builder import GraphBuilder, Importer, constant, number, weights
+from bfpc.frontend.builder import GraphBuilder, Importer, number, weights
 from bfpc.frontend.node_builder import NodeBuilder
 from bfpc.frontend.tensor import Tensor, per_channel
 from bfpc.frontend.unsupported import Unsupported
@@ -58,7 +58,8 @@ def import_hard_sigmoid(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 
 def import_pow(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     """x to a constant power; a square is a product."""
-    build, x, exponents = NodeBuilder(node, net), net.feature(node), np.unique(constant(node, 1).astype(np.float64))
+    build, x = NodeBuilder(node, net), net.feature(node)
+    exponents = np.unique(per_channel(x, weights(node, 1)))
     if len(exponents) != 1:
         raise Unsupported("its exponents differ", "use one exponent for all elements")
     exponent = float(exponents[0])

@@ -51,7 +51,6 @@ def import_div(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     build = NodeBuilder(node, net)
     if _is_map(node, net, 0) and _is_map(node, net, 1):
         x, y = net.feature(node, 0), net.feature(node, 1)
-        common_axes(x, y)
         return join_maps(build, "multiply", x, build.table(y, ("reciprocal",), role="reciprocal"))
     x, constant, is_second = _with_constant(node, net)
     if not is_second:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import onnx_ir
@@ -53,6 +54,10 @@ def import_pad(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     if any(sizes["N"]) or min(sizes["C"]) < 0:
         raise Unsupported("it pads the batch, or crops channels", "pad maps only; crop channels with Slice")
     mode, value = _pad_mode(node), number(node, "value", 2, 0.0)
+    if not math.isfinite(value):
+        raise Unsupported(
+            f"it pads with {value}", "pad with a number; the pads of a MaxPool take no part in its maxima"
+        )
     if any(sizes["C"]) and (mode, value) != ("zero", 0.0):
         raise Unsupported("it adds channels that aren't 0", "add channels of zeros, or join constants on the host")
     (top, bottom), (left, right) = sizes["H"], sizes["W"]

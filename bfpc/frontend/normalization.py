@@ -71,11 +71,19 @@ def import_instance_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tens
     """Over the positions of each channel; or, where a Reshape split the channels, over the positions of each group."""
     x, vectors = net.view(node), [weights(node, index) for index in (1, 2)]
     groups = x.shape[1]
-    if x.part(x.layout[1] or "C").axis != "C" or x.axes[0] != "N" or "".join(x.layout[2:])[-2:] not in "HW":
+    if x.axes[0] != "N" or not _holds_groups(x, x.layout[1]):
         raise Unsupported(f"its input's axes are {show(x.axes)}, not (N, C, H, W)", "transpose the input")
     whole = Tensor(x.value, x.map_shape, CHANNELS_FIRST, x.batch)
     y = _by_group(NodeBuilder(node, net), whole, groups, *(np.repeat(v, x.map_shape[0] // groups) for v in vectors))
     return replace(y, axes=x.axes, parts=x.parts)
+
+
+def _holds_groups(x: Tensor, group: str) -> bool:
+    """Whether an ONNX axis counts groups of neighbouring channels, such that all else of a group is positions."""
+    if len(group) > 1:
+        return False
+    part = x.part(group or "C")
+    return not group or (part.axis == "C" and part.size * part.stride == x.size("C"))
 
 
 def import_group_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
@@ -88,11 +96,12 @@ def import_group_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
 def _by_group(build: NodeBuilder, x: Tensor, groups: int, scale: Vector, bias: Vector) -> Tensor:
     """Normalizes each group of channels over all its positions."""
     size = x.map_shape[0] // groups
-    blocks = np.kron(np.eye(groups), np.full((size, size), 1 / size))
 
     def mean(x: Tensor, role: str) -> Tensor:
-        x = pool_axes(build.node, build.net, x, "average", "HW", x.axes, role if size == 1 else f"{role}_by_channel")
-        return x if size == 1 else build.mix(x, blocks, role=role)
+        if size == 1:
+            return pool_axes(build.node, build.net, x, "average", "HW", x.axes, role)
+        x = pool_axes(build.node, build.net, x, "average", "HW", x.axes, f"{role}_by_channel")
+        return build.mix(x, np.kron(np.eye(groups), np.full((size, size), 1 / size)), role=role)
 
     return _normalized(build, x, mean, scale, bias)
 

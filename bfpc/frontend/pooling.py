@@ -12,7 +12,7 @@ from bfpc.frontend.tensor import Tensor
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.frontend.windows import along_map, resolve_pads
 from bfpc.ir.layout import Axes
-from bfpc.ir.operators import NO_PADS, Pad, Pair, Pool, Window
+from bfpc.ir.operators import Pad, Pair, Pool, Window
 
 Kind = Literal["max", "average"]
 
@@ -62,7 +62,7 @@ def pool_axes(
 def _window(node: onnx_ir.Node, x: Tensor, kind: Kind) -> Window:
     kernel, stride = along_map(node, "kernel_shape", x), along_map(node, "strides", x)
     pads = resolve_pads(node, x, kernel, stride, (1, 1))
-    if any(pad >= size for pad, size in zip(pads, kernel * 2, strict=True)) and pads != NO_PADS:
+    if any(pad >= size for pad, size in zip(pads, kernel * 2, strict=True)):
         raise Unsupported(f"its pads {pads} reach the size of its window {kernel}", "use smaller pads")
     count_padding = kind == "average" and bool(node.attributes.get_int("count_include_pad", 0))
     return Window(kind, kernel, stride, pads, count_padding)

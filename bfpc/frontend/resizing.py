@@ -241,9 +241,9 @@ def _along(build: NodeBuilder, axis: Axis, change: Filter | Drift) -> Step:
 def _filtered(build: NodeBuilder, x: Tensor, rows: Filter, columns: Filter) -> Tensor:
     """One node; two where one axis becomes larger and the other smaller."""
     if max(rows.dilation, columns.dilation) > 1 and max(rows.stride, columns.stride) > 1:
-        x = _filtered_once(build, x, rows, Filter(), "rows")
-        return _filtered_once(build, x, Filter(), columns, "")
-    return x if rows == columns == Filter() else _filtered_once(build, x, rows, columns, "")
+        x = _filtered_once(build, x, rows, UNCHANGED, "rows")
+        return _filtered_once(build, x, UNCHANGED, columns, "")
+    return x if rows == columns == UNCHANGED else _filtered_once(build, x, rows, columns, "")
 
 
 def _filtered_once(build: NodeBuilder, x: Tensor, rows: Filter, columns: Filter, role: str) -> Tensor:

@@ -21,7 +21,7 @@ def import_slice(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     starts, stops = integers(node, "starts", 1) or [], integers(node, "ends", 2) or []
     axes = integers(node, "axes", 3) or list(range(len(starts)))
     steps = integers(node, "steps", 4) or [1] * len(starts)
-    if min(steps) < 1:
+    if min(steps, default=1) < 1:
         raise Unsupported(f"its steps are {steps}", "use positive steps")
     bounds: dict[str, Bounds] = {}
     for start, stop, step, axis in zip(starts, stops, steps, axes, strict=True):
@@ -55,7 +55,7 @@ def import_gather(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     """Constant indices: any of channels, a rising sequence of rows or columns; a single index drops its axis."""
     x, indices = named(net.feature(node)), constant(node, 1).astype(np.int64)
     axis = (node.attributes.get_int("axis", 0) or 0) % len(x.axes)
-    if indices.ndim > 1:
+    if indices.ndim > 1 or not indices.size:
         raise Unsupported(f"its indices have shape {list(indices.shape)}", "use a list of indices")
     letter = single_axis(x, axis, "gathers from")
     taken = np.where(indices < 0, indices + x.shape[axis], indices).reshape(-1)

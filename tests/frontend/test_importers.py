@@ -423,6 +423,23 @@ def test_group_normalization_as_pytorch_writes_it(tmp_path: Path) -> None:
     accelerated(net.model(net("Add", net("Mul", whole, weights(6, 1, 1)), weights(6, 1, 1))), tmp_path)
 
 
+@pytest.mark.parametrize("shape", [[1, 12, 4, 5], [1, 4, 60]])
+def test_instance_normalization_over_shuffled_channels_is_the_hosts(shape: list[int], tmp_path: Path) -> None:
+    """Neither all channels at once nor each fourth of them are groups of neighbours."""
+    net = Nodes((1, 12, 4, 5))
+    split = net("Reshape", net("Conv", "x0", weights(12, 12, 1, 1)), [1, 3, 4, 4, 5])
+    shuffled = net("Reshape", net("Transpose", split, perm=[0, 2, 1, 3, 4]), shape)
+    network = read(net.model(net("InstanceNormalization", shuffled, weights(shape[1]), weights(shape[1]))), tmp_path)
+    assert network.host[-1].nodes[-1].operator == "InstanceNormalization"
+    assert_equivalent(network)
+
+
+def test_instance_normalization_of_transposed_positions(tmp_path: Path) -> None:
+    net = Nodes((1, 6, 4, 5))
+    turned = net("Transpose", "x0", perm=[0, 1, 3, 2])
+    accelerated(net.model(net("InstanceNormalization", turned, weights(6), weights(6)), shape=(1, 6, 5, 4)), tmp_path)
+
+
 # -- layouts and parts -------------------------------------------------------------------------------------------------
 
 
@@ -511,6 +528,11 @@ def test_gathering_constant_indices(indices: list[int], axis: int, op: type, tmp
     net = Nodes((1, 6, 4, 5))
     network = accelerated(net.model(net("Gather", "x0", indices, axis=axis)), tmp_path)
     assert [type(node.op) for node in network.graph.nodes] == [op]
+
+
+def test_a_slice_without_axes_is_the_whole(tmp_path: Path) -> None:
+    net, none = Nodes((1, 6, 4, 5)), np.zeros(0, np.int64)
+    accelerated(net.model(net("Relu", net("Slice", "x0", none, none, none))), tmp_path)
 
 
 def test_gathering_one_index_drops_its_axis(tmp_path: Path) -> None:

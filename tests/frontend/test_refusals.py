@@ -113,6 +113,15 @@ def resized(factor: float, **modes: str) -> Build:
     return build
 
 
+def padded_with_minus_infinity(net: OnnxWriter, x: Tensor) -> Tensor:
+    pads, value = net.constant(np.array([0, 0, 1, 1, 0, 0, 0, 0])), net.constant(np.array(-np.inf, np.float32))
+    return net.node("Pad", [x.name, pads, value], MAP)
+
+
+def no_indices(net: OnnxWriter, x: Tensor) -> Tensor:
+    return net.node("Gather", [x.name, net.constant(np.zeros(0, np.int64))], MAP, axis=1)
+
+
 def clip_upside_down(net: OnnxWriter, x: Tensor) -> Tensor:
     bounds = [net.constant(np.array(bound, np.float32)) for bound in (1, -1)]
     return net.node("Clip", [x.name, *bounds], MAP)
@@ -139,6 +148,7 @@ CASES: tuple[tuple[str, Build], ...] = (
     ("compares several maps", relu_and("Max")),
     ("differs between channels", op("Min", (4, 1, 1))),
     ("exponents differ", op("Pow", (4, 1, 1))),
+    ("would broadcast", op("Pow", (2, 1, 1, 1))),
     ("input 0 is a constant", lambda net, x: net.node("Pow", [net.normal(1), x.name], MAP)),
     ("divides by zero", divided_by_zero),
     ("varies within a channel", op("Add", (6,))),
@@ -162,6 +172,8 @@ CASES: tuple[tuple[str, Build], ...] = (
     ("reflects more than the map", integer_inputs("Pad", [0, 0, 6, 0, 0, 0, 0, 0], mode="reflect")),
     ("channels that aren't 0", integer_inputs("Pad", [0, 1, 0, 0, 0, 0, 0, 0], mode="edge")),
     ("pads the batch", integer_inputs("Pad", [1, 0, 0, 0, 0, 0, 0, 0])),
+    ("pads with -inf", padded_with_minus_infinity),
+    ("indices have shape \\[0\\]", no_indices),
     ("steps are \\[-1\\]", integer_inputs("Slice", [5], [0], [2], [-1])),
     ("its mode is cubic", resized(2.0, mode="cubic")),
     ("makes 9 positions of 6", resized(1.5, mode="linear")),
