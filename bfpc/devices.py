@@ -13,18 +13,18 @@ import numpy as np
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.build_folder import Build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
-from bfpc.emulator.session import Emulator, real_values
+from bfpc.emulator.session import Emulator, of_image, real_values
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Channels
 from bfpc.ir.stages import crossing_layers, stage_count, stage_graph
 from bfpc.numerics.format import BfpTensor
 from bfpc.simulation import build_simulation, run_simulation
 
-Maps = Mapping[str, BfpTensor]
-Device = Callable[[int, Maps], dict[str, BfpTensor]]
+StoredMaps = Mapping[str, BfpTensor]
+Device = Callable[[int, StoredMaps], dict[str, BfpTensor]]
 
 
-def find_map(graph: Graph, name: str, maps: Maps) -> BfpTensor:
+def find_map(graph: Graph, name: str, maps: StoredMaps) -> BfpTensor:
     """A map, from the parts that lie in the feature memory where it joins several or is some channels of another."""
     if name in maps:
         return maps[name]
@@ -46,7 +46,7 @@ def emulator_device(graph: Graph, layers: Collection[str] | None = None) -> Devi
     outputs = [[node.name for node in part.layers if node.name in wanted] for part in parts]
     emulators = [Emulator(part, names, stored=True) for part, names in zip(parts, outputs, strict=True)]
 
-    def emulate(stage: int, maps: Maps) -> dict[str, BfpTensor]:
+    def emulate(stage: int, maps: StoredMaps) -> dict[str, BfpTensor]:
         known = {value.name: find_map(graph, value.name, maps) for value in parts[stage].values}
         return emulators[stage].run_stored(real_values(known))
 
@@ -61,7 +61,7 @@ def simulation_device(build: Build) -> Device:
     executable, graph, stages = build_simulation(build.folder), build.graph, build.graph.stages
     layers = trace_names(graph)
 
-    def simulate(stage: int, maps: Maps) -> dict[str, BfpTensor]:
+    def simulate(stage: int, maps: StoredMaps) -> dict[str, BfpTensor]:
         known = [name for name in layers if stages[name] <= stage]
         count = None if len(known) == len(layers) else len(known)
         images = [
@@ -73,17 +73,12 @@ def simulation_device(build: Build) -> Device:
     return simulate
 
 
-def _input_words(build: Build, maps: Maps) -> Iterator[Words]:
+def _input_words(build: Build, maps: StoredMaps) -> Iterator[Words]:
     """For each image the words of all input maps; those that the host makes only later are zeros."""
     graph, names = build.graph, input_names(build.graph)
     for image in range(len(next(iter(maps.values())).mantissas)):
         inputs = {name: of_image(maps[name], image) if name in maps else _zeros(graph, name) for name in names}
         yield pack_maps(names, inputs, build.group)
-
-
-def of_image(maps: BfpTensor, image: int) -> BfpTensor:
-    """One image of a batch of maps."""
-    return BfpTensor(maps.format, maps.mantissas[image], maps.offsets[image])
 
 
 def _batch(images: list[BfpTensor]) -> BfpTensor:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bfpc.backend.build_folder import Build
 from bfpc.backend.manifest import host_file
-from bfpc.devices import Device, Maps, find_map
+from bfpc.devices import Device, StoredMaps, find_map
 from bfpc.emulator.session import real_values, stored_inputs
 from bfpc.host_model import open_host_model
 from bfpc.ir.layout import to_onnx
@@ -23,7 +23,7 @@ class Execution:
     """What a run found: every ONNX tensor that the host had in hand, and the maps in the feature memory."""
 
     tensors: Tensors
-    maps: Maps
+    maps: StoredMaps
 
 
 class Executor:
@@ -36,7 +36,7 @@ class Executor:
             (segment.stage, open_host_model(segment.model, segment.nodes, str(build.folder / host_file(index))))
             for index, segment in enumerate(build.host)
         ]
-        self._stages = max([stage_count(build.graph), *(stage for stage, _ in self._host)])
+        self._stages = stage_count(build.graph)
 
     def run(self, feeds: Tensors) -> Execution:
         """Runs the whole network. feeds: its inputs by their ONNX names, as many images as the model's batch is."""

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.build_folder import read_manifest
 from bfpc.inspection import inspect
 from bfpc.ir.partition import HostNode
 
 PICTURE = "partition.svg"
-WORD_BYTES = 8
 
 
 @dataclass(frozen=True)

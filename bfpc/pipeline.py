@@ -13,7 +13,7 @@ from bfpc.backend.design import Design, Vectors, make_design
 from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config
 from bfpc.data import InputData, load_inputs
-from bfpc.emulator.session import Emulator, Maps, folded_inputs, real_values, stored_inputs
+from bfpc.emulator.session import Emulator, Maps, folded_inputs, of_image, real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.frontend.reader import Network, read_model
 from bfpc.host_tensors import add_host_tensors
@@ -187,4 +187,4 @@ def make_vectors(graph: Graph, group: int, data: InputData) -> Vectors:
 
 
 def first_image(stored: Mapping[str, BfpTensor]) -> dict[str, BfpTensor]:
-    return {name: BfpTensor(maps.format, maps.mantissas[0], maps.offsets[0]) for name, maps in stored.items()}
+    return {name: of_image(maps, 0) for name, maps in stored.items()}

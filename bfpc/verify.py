@@ -17,8 +17,8 @@ from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, Measure, Verification, measure
 from bfpc.config import Verify
 from bfpc.data import load_inputs
-from bfpc.devices import Device, Maps, emulator_device, of_image
-from bfpc.emulator.session import real_values, stored_inputs
+from bfpc.devices import Device, StoredMaps, emulator_device
+from bfpc.emulator.session import of_image, real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.execution import Executor
 from bfpc.host_model import open_host_model
@@ -96,7 +96,7 @@ class _Networks:
         self._original = open_host_model(model.SerializeToString(), (), str(build.model))
         self._found: dict[str, dict[str, Measure]] = {"outputs": {}, "layers": {}}
 
-    def run(self, feeds: Tensors, images: int) -> Maps:
+    def run(self, feeds: Tensors, images: int) -> StoredMaps:
         """Runs and compares a batch, of which the first `images` count; returns the build's maps."""
         expected = self._original.run(feeds)
         execution = self._executor.run(feeds)
@@ -132,7 +132,7 @@ class _AcceleratorAlone:
     def __init__(self, build: Build, signature: Signature, emulator: Device) -> None:
         self._graph, self._batch, self._emulator = build.graph, signature.batch, emulator
 
-    def run(self, feeds: Tensors, images: int) -> Maps:
+    def run(self, feeds: Tensors, images: int) -> StoredMaps:
         """The build's maps of a batch, whatever `images` of it count."""
         del images
         missing = [port for port in self._graph.inputs if port.name not in feeds]
@@ -153,7 +153,7 @@ def _find_axes(shape: Sequence[int], map_shape: Shape) -> Axes | None:
     return next((axes for axes in LAYOUTS if tuple(shape[1:]) == onnx_shape(axes, map_shape)[1:]), None)
 
 
-def _compare_bits(build: Build, simulation: Path, maps: Maps, images: int) -> str | None:
+def _compare_bits(build: Build, simulation: Path, maps: StoredMaps, images: int) -> str | None:
     """Where the C simulation first differs from what the emulator stored of a batch."""
     for index in range(images):
         expected = {name: of_image(tensor, index) for name, tensor in maps.items()}

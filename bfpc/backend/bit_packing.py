@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD_BITS = 64
+WORD_BYTES = WORD_BITS // 8
 
 Bits = NDArray[np.uint8]
 Words = NDArray[np.uint64]

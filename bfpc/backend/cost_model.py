@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Axis, Span
 from bfpc.backend.program import LAYER_WORDS
@@ -40,7 +41,6 @@ from bfpc.ir.operators import Pair
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
-WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _region_words(layout: FeatureLayout, rows: range, columns: range) -> int:
 
 
 def _beats(bits: int) -> int:
-    return -(-bits // (64 * BEAT_WORDS))
+    return -(-bits // (WORD_BITS * BEAT_WORDS))
 
 
 def _unpacking(records: int, bits: int) -> int:

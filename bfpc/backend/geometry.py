@@ -60,10 +60,10 @@ class Axis:
         if self.pad_mode == "zero":
             return range(first, last + 1)
         end = self.input_size - 1
-        ends = self._in_map(first), self._in_map(last)
+        ends = self._find(first), self._find(last)
         return range(0 if first <= 0 <= last else min(ends), (end if first <= end <= last else max(ends)) + 1)
 
-    def _in_map(self, position: int) -> int:
+    def _find(self, position: int) -> int:
         end = self.input_size - 1
         if self.pad_mode == "edge":
             return min(max(position, 0), end)

@@ -22,6 +22,7 @@ from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node, Port
 from bfpc.ir.layout import onnx_shape
 from bfpc.ir.partition import HostNode, HostSegment
+from bfpc.ir.stages import stage_count
 from bfpc.numerics.format import BfpFormat
 
 MANIFEST_VERSION = 2
@@ -86,7 +87,7 @@ def _stages(graph: Graph) -> list[dict[str, int]]:
     """Which of the program's layers make up each stage of the accelerator."""
     stages = graph.stages
     layers = Counter(stages[node.name] for node in graph.layers)
-    counts = [layers[stage] for stage in range(max(layers) + 1)]
+    counts = [layers[stage] for stage in range(stage_count(graph))]
     return [{"first_layer": sum(counts[:stage]), "layers": count} for stage, count in enumerate(counts)]
 
 

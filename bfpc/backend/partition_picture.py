@@ -16,16 +16,17 @@ from typing import Literal
 import onnx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.memory_plan import feature_layout
 from bfpc.backend.schedule import Schedule
 from bfpc.ir.graph import Graph, Port
 from bfpc.ir.layout import onnx_shape
 from bfpc.ir.partition import HostSegment
+from bfpc.ir.stages import stage_count
 
 LINE, PADDING, ARROW = 16, 12, 28  # pixels: height of a line of text, space around it, least length of an arrow
 CHARACTERS = 64  # of a line in a box
 LISTED = 4  # tensors at an arrow; the others are counted
-WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def make_boxes(
     crossing = {port.name: _tensor(graph, port, group) for port in (*graph.inputs, *graph.outputs)}
     declared = [_declared(segment) for segment in host]
     boxes = []
-    for stage in range(max(graph.stages.values()) + 2):
+    for stage in range(stage_count(graph) + 1):
         for index, segment in enumerate(host):
             if segment.stage == stage:
                 known = declared[index] | {name: crossing[name] for name in segment.inputs if name in crossing}

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bfpc.backend.architecture import Architecture
+from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.cost_model import LayerWork
 from bfpc.backend.encoding import encode_layer, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
@@ -142,8 +143,8 @@ def _schedule_layer(
         bound=cost.bound,
         utilization=_utilization(work.macs, cost.cycles, architecture),
         dram_bytes=cost.dram_bytes,
-        weight_bytes=8 * image.words,
-        table_bytes=8 * TABLE_WORDS if work.table else 0,
+        weight_bytes=WORD_BYTES * image.words,
+        table_bytes=WORD_BYTES * TABLE_WORDS if work.table else 0,
         program=program,
     )
 
@@ -191,7 +192,7 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
         "feature_memory_live_words": schedule.memory.live_words,
         "weights": {
             "count": schedule.weights.weights,
-            "bytes": 8 * schedule.weights.words.size,
+            "bytes": WORD_BYTES * schedule.weights.words.size,
             "bits_per_weight": schedule.weights.bits_per_weight,
             "ideal_bits_per_weight": schedule.weights.ideal_bits_per_weight,
         },

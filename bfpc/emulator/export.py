@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 import onnx
 
-from bfpc.emulator.host_models import HostModel, load_host
+from bfpc.emulator.host_graphs import HostGraph, load_host
 from bfpc.emulator.layouts import lower_input, to_onnx
 from bfpc.emulator.lowering import Lowered, block_of, lower_nodes
 from bfpc.emulator.onnx_builder import OPSET, OnnxBuilder, Tensor, float_tensor
@@ -49,7 +49,7 @@ def export_model(graph: Graph, host: Sequence[HostSegment], outputs: Sequence[st
     return builder.model(name, list(inputs.values()), [results[key] for key in outputs], loaded.domains)
 
 
-def _merge(builder: OnnxBuilder, segment: HostModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _merge(builder: OnnxBuilder, segment: HostGraph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Adds a segment's nodes; returns its outputs by their original names."""
     for name, declared in segment.inputs.items():
         builder.call("Identity", builder.cast(tensors[name], _element_type(declared)), output=segment.prefix + name)
@@ -62,7 +62,7 @@ def _element_type(declared: onnx.ValueInfoProto) -> np.dtype[np.generic]:
 
 
 def _declarations(
-    graph: Graph, segments: Sequence[HostModel]
+    graph: Graph, segments: Sequence[HostGraph]
 ) -> tuple[dict[str, onnx.ValueInfoProto], dict[str, onnx.ValueInfoProto]]:
     """The network's inputs and outputs by name; those that the host reads or makes are declared as it does."""
     read = {name: info for segment in segments for name, info in segment.inputs.items()}

@@ -79,7 +79,8 @@ def _lower_node(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mapping
     if isinstance(node.op, Concat):
         return Lowered(_lower_concat(builder, graph, node, lowered, block))
     if isinstance(node.op, Channels):
-        return Lowered(_lower_channels(builder, graph, node.op, node, lowered, block))
+        part = take_channels(builder, lowered[node.inputs["x"]].tensor, node.op.start, node.op.stop)
+        return Lowered(whole_blocks(builder, part, node.output.shape[0], block))
     channels, height, width = graph.value(node.inputs["x"]).shape
     padded = pad_to(node.output.shape[0], block)
     shape = (padded, *array_size(node.layer, (height, width)))
@@ -100,17 +101,6 @@ def _lower_concat(builder: OnnxBuilder, graph: Graph, node: Node, lowered: Mappi
         part, channels = lowered[name].tensor, graph.value(name).shape[0]
         parts.append(take_channels(builder, part, 0, channels) if channels % block else part)
     return whole_blocks(builder, builder.call("Concat", *parts, axis=1), node.output.shape[0], block)
-
-
-def _lower_channels(
-    builder: OnnxBuilder, graph: Graph, op: Channels, node: Node, lowered: Mapping[str, Lowered], block: int
-) -> Tensor:
-    source, size = node.inputs["x"], op.stop - op.start
-    if op.stop == graph.value(source).shape[0]:  # the source's padding follows
-        stored = pad_to(op.stop, block)
-        part = take_channels(builder, lowered[source].tensor, op.start, min(op.start + pad_to(size, block), stored))
-        return whole_blocks(builder, part, min(pad_to(size, block), stored - op.start), block)
-    return whole_blocks(builder, take_channels(builder, lowered[source].tensor, op.start, op.stop), size, block)
 
 
 def take_channels(builder: OnnxBuilder, x: Tensor, start: int, stop: int) -> Tensor:

@@ -86,6 +86,11 @@ def stored_inputs(graph: Graph, tensors: Mapping[str, NDArray[np.floating]]) -> 
     return stored
 
 
+def of_image(maps: BfpTensor, image: int) -> BfpTensor:
+    """One image of a batch of stored maps."""
+    return BfpTensor(maps.format, maps.mantissas[image], maps.offsets[image])
+
+
 def real_values(stored: Mapping[str, BfpTensor]) -> dict[str, Maps]:
     """Stored maps as the real values that the emulator takes."""
     return {name: dequantize(maps.mantissas, maps.offsets, maps.format) for name, maps in stored.items()}

@@ -1,4 +1,4 @@
-"""Host segments made ready to be merged into one ONNX model: one operator set, and names of their own."""
+"""Host segments as ONNX graphs that can be merged into one: of one operator set, and with names of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLDEST_OPSET = 13  # that the emulator's own graph can be written in
 
 
 @dataclass(frozen=True)
-class HostModel:
+class HostGraph:
     """graph: the segment's nodes under names with a prefix. inputs, outputs: what it declares, by original name."""
 
     stage: int
@@ -27,15 +27,15 @@ class HostModel:
 
 
 @dataclass(frozen=True)
-class Host:
+class HostGraphs:
     """All segments in one opset. domains: versions of the operator sets that they use beside ONNX's own."""
 
-    segments: tuple[HostModel, ...]
+    segments: tuple[HostGraph, ...]
     opset: int
     domains: Mapping[str, int]
 
 
-def load_host(host: Sequence[HostSegment], default_opset: int, taken: Collection[str]) -> Host:
+def load_host(host: Sequence[HostSegment], default_opset: int, taken: Collection[str]) -> HostGraphs:
     """taken: names that no inner name of a segment may have. `default_opset` is chosen where there is no segment.
 
     Raises ModelError where onnx cannot convert a segment to the newest opset among them.
@@ -51,13 +51,13 @@ def load_host(host: Sequence[HostSegment], default_opset: int, taken: Collection
     ]
     entries = [entry for model in models for entry in model.opset_import]
     domains = {entry.domain: entry.version for entry in entries if entry.domain not in ("", "ai.onnx")}
-    return Host(tuple(segments), opset, domains)
+    return HostGraphs(tuple(segments), opset, domains)
 
 
-def _prepared(graph: onnx.GraphProto, stage: int, prefix: str) -> HostModel:
+def _prepared(graph: onnx.GraphProto, stage: int, prefix: str) -> HostGraph:
     inputs, outputs = ({info.name: _copy(info) for info in infos} for infos in (graph.input, graph.output))
     _rename(graph, prefix, {})
-    return HostModel(stage, graph, prefix, inputs, outputs)
+    return HostGraph(stage, graph, prefix, inputs, outputs)
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
