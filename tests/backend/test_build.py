@@ -26,11 +26,11 @@ VECTORS = Vectors(np.arange(3, dtype=np.uint64), np.arange(5, dtype=np.uint64))
 
 def segment(stage: int, inputs: tuple[str, ...], outputs: tuple[str, ...], *nodes: HostNode) -> HostSegment:
     """A host segment of which only the names of its tensors matter."""
-    declared = [
+    read, made = (
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in names]
         for names in (inputs, outputs)
-    ]
-    model = helper.make_model(helper.make_graph([], f"segment{stage}", *declared))
+    )
+    model = helper.make_model(helper.make_graph([], f"segment{stage}", read, made))
     return HostSegment(stage, model.SerializeToString(), inputs, outputs, nodes)
 
 
