@@ -24,10 +24,10 @@ from bfpc.ir.graph import Constant, Graph, Node, Shape, Value
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pass, Table, Tail
 from bfpc.ir.shapes import array_size
 from bfpc.numerics.functions import apply_steps
+from bfpc.passes.layer_parts import PER_CHANNEL
 from bfpc.passes.selections import NOTHING, selected_channels, selection
 
 MAX_GROWTH = 1.5  # of the channels that a Depthwise or Pass computes, when it comes before its selection
-PER_CHANNEL = ("weight", "bias", "slope")
 Chosen = NDArray[np.integer]
 
 

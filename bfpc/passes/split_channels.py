@@ -9,15 +9,11 @@ The slices are whole vectors of channels, which also fill whole channel groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 from bfpc.config import Config
-from bfpc.ir.graph import Constant, Graph, Node, Value
-from bfpc.ir.operators import Channels, Concat, Depthwise, Pass
+from bfpc.ir.graph import Constant, Graph, Node
+from bfpc.ir.operators import Concat, Depthwise, Pass
 from bfpc.passes.buffers import most_channels
-
-PER_CHANNEL = ("weight", "bias", "slope")
+from bfpc.passes.layer_parts import layer_part, slices
 
 
 def split_channels(graph: Graph, config: Config) -> Graph:
@@ -39,30 +35,6 @@ def _sliced(graph: Graph, node: Node, most: int, constants: dict[str, Constant])
     nodes: list[Node] = []
     parts: dict[str, str] = {}
     for part in slices(node.output.shape[0], most):
-        name = f"{node.name}.x{len(parts)}"
-        views = {
-            role: view(graph, node.inputs[role], f"{name}.{role}", part)
-            for role in ("x", "residual")
-            if role in node.inputs
-        }
-        arrays = {role: graph.array(node.inputs[role])[part] for role in PER_CHANNEL if role in node.inputs}
-        constants.update((f"{name}.{role}", array) for role, array in arrays.items())
-        inputs = {**node.inputs, **{role: f"{name}.{role}" for role in (*views, *arrays)}}
-        output = Value(name, (part.stop - part.start, *node.output.shape[1:]))
-        nodes += [*views.values(), replace(node, inputs=inputs, output=output)]
-        parts[f"x{len(parts)}"] = name
+        nodes += layer_part(graph, node, f"{node.name}.x{len(parts)}", (part, part), constants)
+        parts[f"x{len(parts)}"] = nodes[-1].name
     return [*nodes, Node(Concat(), parts, node.output)]
-
-
-def slices(size: int, most: int) -> Iterator[slice]:
-    """`size` in slices of `most`, the last of what is left."""
-    return (slice(start, min(start + most, size)) for start in range(0, size, most))
-
-
-def view(graph: Graph, source: str, name: str, channels: slice) -> Node:
-    """Some channels of a map, which may be a view itself."""
-    producer, start = graph.producer(source), channels.start
-    if producer is not None and isinstance(producer.op, Channels):
-        source, start = producer.inputs["x"], start + producer.op.start
-    count = channels.stop - channels.start
-    return Node(Channels(start, start + count), {"x": source}, Value(name, (count, *graph.value(source).shape[1:])))

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from bfpc.config import ArraySize
 from bfpc.ir.graph import Constant, Graph, Node, Value
-from bfpc.ir.operators import Channels, Concat, Conv, Depthwise
+from bfpc.ir.operators import Concat, Conv, Depthwise
+from bfpc.passes.layer_parts import layer_part, slices
 from bfpc.passes.selections import selection
-
-PER_CHANNEL = ("weight", "bias", "slope")
 
 
 def split_groups(graph: Graph, array: ArraySize) -> Graph:
@@ -43,10 +42,15 @@ def _split(graph: Graph, node: Node, op: Conv, array: ArraySize, constants: dict
         return _repeated(graph, node, op, constants)
     count = best_slice(op.groups, weight.shape[1], len(weight) // op.groups, array)
     if count == op.groups:
-        name = f"{node.name}.dense_weight"
-        constants[name] = block_diagonal(weight, op.groups)
-        return [replace(node, op=replace(op, groups=1), inputs={**node.inputs, "weight": name})]
+        return [_dense(node, op, weight, constants)]
     return _sliced(graph, node, op, count, constants)
+
+
+def _dense(node: Node, op: Conv, weight: NDArray[Any], constants: dict[str, Constant]) -> Node:
+    """The convolution without groups; weight: with them."""
+    name = f"{node.name}.dense_weight"
+    constants[name] = block_diagonal(weight, op.groups)
+    return replace(node, op=replace(op, groups=1), inputs={**node.inputs, "weight": name})
 
 
 def best_slice(groups: int, inputs: int, outputs: int, array: ArraySize) -> int:
@@ -70,30 +74,14 @@ def _sliced(graph: Graph, node: Node, op: Conv, count: int, constants: dict[str,
     """The convolutions of `count` groups each, with views of what they read, and their concatenation."""
     nodes: list[Node] = []
     parts: dict[str, str] = {}
-    for start in range(0, op.groups, count):
-        stop = min(start + count, op.groups)
-        name = f"{node.name}.x{len(parts)}"
-        views = {
-            role: _view(graph, node.inputs[role], f"{name}.{role}", (start, stop), op.groups)
-            for role in ("x", "residual")
-            if role in node.inputs
-        }
-        channels = slice(*(bound * node.output.shape[0] // op.groups for bound in (start, stop)))
-        arrays = {role: graph.array(node.inputs[role])[channels] for role in PER_CHANNEL if role in node.inputs}
-        arrays["weight"] = block_diagonal(arrays["weight"], stop - start)
-        constants.update((f"{name}.{role}", array) for role, array in arrays.items())
-        inputs = {**node.inputs, **{role: f"{name}.{role}" for role in (*views, *arrays)}}
-        output = Value(name, (len(arrays["weight"]), *node.output.shape[1:]))
-        nodes += [*views.values(), Node(replace(op, groups=1), inputs, output)]
-        parts[f"x{len(parts)}"] = name
+    sizes = [graph.value(node.inputs["x"]).shape[0] // op.groups, node.output.shape[0] // op.groups]
+    for groups in slices(op.groups, count):
+        read, made = (slice(groups.start * size, groups.stop * size) for size in sizes)
+        *views, part = layer_part(graph, node, f"{node.name}.x{len(parts)}", (read, made), constants)
+        weight = np.asarray(constants[part.inputs["weight"]])
+        nodes += [*views, _dense(part, replace(op, groups=groups.stop - groups.start), weight, constants)]
+        parts[f"x{len(parts)}"] = part.name
     return [*nodes, Node(Concat(), parts, node.output)]
-
-
-def _view(graph: Graph, source: str, name: str, taken: tuple[int, int], groups: int) -> Node:
-    """The channels of some groups."""
-    channels, height, width = graph.value(source).shape
-    start, stop = (bound * channels // groups for bound in taken)
-    return Node(Channels(start, stop), {"x": source}, Value(name, (stop - start, height, width)))
 
 
 def block_diagonal(weight: NDArray[Any], groups: int) -> NDArray[Any]:

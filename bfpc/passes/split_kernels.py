@@ -21,7 +21,7 @@ from bfpc.ir.graph import Constant, Graph, Node, Value
 from bfpc.ir.operators import Conv, Depthwise, Layer, Pair, Pass, Tail
 from bfpc.ir.shapes import array_size
 from bfpc.passes.buffers import layer_fits, region, smallest_tile
-from bfpc.passes.split_channels import slices, view
+from bfpc.passes.layer_parts import slices, view
 
 Part = tuple[slice, slice, slice]  # of the filter's channels, rows and columns
 

@@ -185,18 +185,18 @@ def test_split_groups_slices_where_groups_fill_channel_groups() -> None:
         input "x" = %x (N, C, H, W) : 64x4x4
         %y.x0.x = Channels(x=%x) {start=0, stop=32} : 32x4x4
         %y.x0.residual = Channels(x=%x) {start=0, stop=32} : 32x4x4
-        %y.x0 = Conv(x=%y.x0.x, weight=@y.x0.weight, bias=@y.x0.bias, residual=%y.x0.residual) {kernel=(1, 1), \
+        %y.x0 = Conv(x=%y.x0.x, weight=@y.x0.dense_weight, bias=@y.x0.bias, residual=%y.x0.residual) {kernel=(1, 1), \
 tail=Tail(activation=Clip())} : 32x4x4
         %y.x1.x = Channels(x=%x) {start=32, stop=64} : 32x4x4
         %y.x1.residual = Channels(x=%x) {start=32, stop=64} : 32x4x4
-        %y.x1 = Conv(x=%y.x1.x, weight=@y.x1.weight, bias=@y.x1.bias, residual=%y.x1.residual) {kernel=(1, 1), \
+        %y.x1 = Conv(x=%y.x1.x, weight=@y.x1.dense_weight, bias=@y.x1.bias, residual=%y.x1.residual) {kernel=(1, 1), \
 tail=Tail(activation=Clip())} : 32x4x4
         %y = Concat(x0=%y.x0, x1=%y.x1) : 64x4x4
         output "y" = %y (N, C, H, W)
         constant @y.x0.bias : 32 [float32]
-        constant @y.x0.weight : 32x32x1x1 [float32]
+        constant @y.x0.dense_weight : 32x32x1x1 [float32]
         constant @y.x1.bias : 32 [float32]
-        constant @y.x1.weight : 32x32x1x1 [float32]
+        constant @y.x1.dense_weight : 32x32x1x1 [float32]
         """,
         partial(split_groups, array=ArraySize(c_vec=32, k_vec=16)),
     )
