@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Constant, Graph, Node
-from bfpc.ir.operators import Activation, Clip, Layer, Pass, PositionScale, PRelu, Table, Window
+from bfpc.ir.operators import Clip, Layer, Pass, PositionScale, PRelu, Table, Window
 from bfpc.numerics.layer import (
     MAX_ACCUMULATOR_BITS,
     MAX_TAIL_BITS,
@@ -98,40 +98,27 @@ def _arithmetic(
     tail, accumulator_bound = node.layer.tail, int(sums.max())
     accumulator_bits = _proved_bits(node, "accumulators", accumulator_bound, MAX_ACCUMULATOR_BITS)
     residual = _residual(graph, node, exponent, int((sums + np.abs(bias)).max()))
-    bound, output_exponent = residual.bound, residual.exponent
-    if isinstance(tail.activation, PRelu):
-        slopes = round_to_lsb(graph.array(node.inputs["slope"]), -SLOPE_SHIFT)
-        bound *= max(1 << SLOPE_SHIFT, int(np.abs(slopes).max()))
-        output_exponent -= SLOPE_SHIFT
-    if isinstance(tail.activation, PositionScale):
-        bound <<= POSITION_SCALE_SHIFT
-        output_exponent -= POSITION_SCALE_SHIFT
-    clip_low, clip_high = _clip_bounds(tail.activation, output_exponent, bound)
-    activated = max(abs(bound if limit is None else limit) for limit in (clip_low, clip_high))
-    table = _table(tail.activation, output_exponent)
-    if table is not None:
-        activated, output_exponent = int(np.abs(table.entries.astype(np.int64)).max()), table.exponent
-    position_bound = max(bound, activated)
-    reciprocal_shift, factor = _average(tail.pool, activated)
-    output_bound = activated * factor
+    activated = _activated(graph, node, residual)
+    reciprocal_shift, factor = _average(tail.pool, activated.output_bound)
+    output_bound = activated.output_bound * factor
     arithmetic = LayerArithmetic(
         accumulator_exponent=exponent,
         accumulator_bound=accumulator_bound,
         accumulator_bits=accumulator_bits,
         accumulator_shift=residual.accumulator_shift,
         residual_shift=residual.residual_shift,
-        clip_low=clip_low,
-        clip_high=clip_high,
+        clip_low=activated.clip_low,
+        clip_high=activated.clip_high,
         reciprocal_shift=reciprocal_shift,
-        output_exponent=output_exponent - reciprocal_shift,
-        position_bound=position_bound,
+        output_exponent=activated.exponent - reciprocal_shift,
+        position_bound=activated.position_bound,
         output_bound=output_bound,
-        tail_bits=_proved_bits(node, "layer tail's sums", max(position_bound, output_bound), MAX_TAIL_BITS),
-        table_shift=0 if table is None else table.shift,
-        table_offset=0 if table is None else table.offset,
+        tail_bits=_proved_bits(node, "layer tail's sums", max(activated.position_bound, output_bound), MAX_TAIL_BITS),
+        table_shift=0 if activated.table is None else activated.table.shift,
+        table_offset=0 if activated.table is None else activated.table.offset,
         pad_value=pad_value(node, exponent),
     )
-    return arithmetic, table
+    return arithmetic, activated.table
 
 
 @dataclass(frozen=True)
@@ -157,21 +144,46 @@ def _residual(graph: Graph, node: Node, exponent: int, bound: int) -> _Joined:
     return _Joined(accumulator_shift, residual_shift, exponent - accumulator_shift, total)
 
 
-def _table(activation: Activation | None, exponent: int) -> IntegerTable | None:
-    """The table of numbers whose LSB weighs `2**exponent`, where the activation is one."""
-    if not isinstance(activation, Table):
-        return None
-    assert activation.domain is not None, "calibration gives a table its domain"
-    return make_table(activation.steps, activation.domain, exponent, gated=activation.gated)
+@dataclass(frozen=True)
+class _Activated:
+    """The exponent of what an activation makes, its bound, and that of all numbers on the way; constants in LSBs."""
+
+    exponent: int
+    output_bound: int
+    position_bound: int
+    clip_low: int | None = None
+    clip_high: int | None = None
+    table: IntegerTable | None = None
 
 
-def _clip_bounds(activation: Activation | None, exponent: int, bound: int) -> tuple[int | None, int | None]:
+def _activated(graph: Graph, node: Node, joined: _Joined) -> _Activated:
+    bound, exponent = joined.bound, joined.exponent
+    match node.layer.tail.activation:
+        case PRelu():
+            slopes = round_to_lsb(graph.array(node.inputs["slope"]), -SLOPE_SHIFT)
+            bound *= max(1 << SLOPE_SHIFT, int(np.abs(slopes).max()))
+            return _Activated(exponent - SLOPE_SHIFT, bound, bound)
+        case PositionScale():
+            bound <<= POSITION_SCALE_SHIFT
+            return _Activated(exponent - POSITION_SCALE_SHIFT, bound, bound)
+        case Clip() as clip:
+            low, high = _clip_bounds(clip, exponent, bound)
+            clipped = max(abs(bound if limit is None else limit) for limit in (low, high))
+            return _Activated(exponent, clipped, max(bound, clipped), low, high)
+        case Table(steps, gated, domain):
+            assert domain is not None, "calibration gives a table its domain"
+            table = make_table(steps, domain, exponent, gated=gated)
+            entry = int(np.abs(table.entries.astype(np.int64)).max())
+            return _Activated(table.exponent, entry, max(bound, entry), table=table)
+        case None:
+            return _Activated(exponent, bound, bound)
+
+
+def _clip_bounds(clip: Clip, exponent: int, bound: int) -> tuple[int | None, int | None]:
     """The lower and the upper clipping constant in LSBs; None where no magnitude up to `bound` lies beyond it."""
-    if not isinstance(activation, Clip):
-        return None, None
     largest = bound * 2.0**exponent
-    low, high = (int(round_to_lsb(np.array(real), exponent)) for real in (activation.low, activation.high))
-    return None if activation.low <= -largest else low, None if activation.high >= largest else high
+    low, high = (int(round_to_lsb(np.array(real), exponent)) for real in (clip.low, clip.high))
+    return None if clip.low <= -largest else low, None if clip.high >= largest else high
 
 
 def _average(pool: Window | None, bound: int) -> tuple[int, int]:
