@@ -141,7 +141,8 @@ def _nearest(node: onnx_ir.Node, change: Change) -> Filter:
     """The filter of ones that reads the positions which rounding chooses; Unsupported if they follow no pattern."""
     rounding = ROUNDINGS[_text(node, "nearest_mode", "round_prefer_floor" if len(node.inputs) > 2 else "floor")]
     i = np.arange(change.output)
-    coordinates = np.asarray((i + change.shift) / change.scale + change.offset, np.float64)
+    shifted = i.astype(np.float32) + np.float32(change.shift)  # float32, as ONNX's scales and onnxruntime are
+    coordinates = np.asarray(shifted / np.float32(change.scale) + np.float32(change.offset), np.float64)
     chosen = np.clip(rounding(coordinates), 0, change.size - 1).astype(int)
     if np.array_equal(chosen, i * change.step + chosen[0]):
         return _padded(change, (1.0,), 1, change.step, -int(chosen[0]))

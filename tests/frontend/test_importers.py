@@ -213,6 +213,25 @@ def test_aligned_corners_by_a_factor_along_one_axis_and_otherwise_along_the_othe
     accelerated(net.model(net("Resize", last, None, None, list(target), **modes)), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "modes"),
+    [
+        ((6, 2), {"coordinate_transformation_mode": "pytorch_half_pixel", "nearest_mode": "floor"}),
+        ((3, 1), {"nearest_mode": "floor"}),
+        ((3, 1), {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "round_prefer_ceil"}),
+        ((5, 2), {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "round_prefer_ceil"}),
+    ],
+)
+def test_coordinates_are_rounded_to_float32_before_the_nearest_position(
+    sizes: tuple[int, int], modes: dict[str, str], tmp_path: Path
+) -> None:
+    """Scales such as 1 / 3 are inexact; in float64 these coordinates fall on the other side of what is rounded."""
+    net, (before, after) = Nodes((1, 3, 1, sizes[0])), sizes
+    resized = net("Resize", "x0", None, np.array([1, 1, 1, after / before], np.float32), mode="nearest", **modes)
+    network = read(net.model(net("Conv", resized, weights(3, 3, 1, 1))), tmp_path)
+    assert_equivalent(network)
+
+
 def test_aligned_corners_take_one_difference_to_double_and_two_beyond(tmp_path: Path) -> None:
     net = Nodes((1, 5, 4, 4))
     modes = {"coordinate_transformation_mode": "align_corners", "mode": "linear"}
