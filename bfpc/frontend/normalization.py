@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor, per_channel, show
 from bfpc.frontend.unsupported import Unsupported
 
 Vector = NDArray[np.float32]
+SMALLEST_SQUARE = 1e-30  # of a norm: zeros divided by theirs stay zeros
 
 
 def import_batch_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
@@ -64,7 +66,8 @@ def import_lp_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
         raise Unsupported("it isn't the Euclidean norm of a map", "use p = 2 and the axis of the channels")
     steps = sums(build, x, letters, mean=False)
     total = chain(build.multiply(x, x, role="squares"), steps, last="sums")
-    return join_maps(build, "multiply", x, build.table(total, ("power", -0.5), role="factors"))
+    factors = build.table(total, ("clip", SMALLEST_SQUARE, math.inf), ("power", -0.5), role="factors")
+    return join_maps(build, "multiply", x, factors)
 
 
 def import_instance_normalization(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:

@@ -420,6 +420,12 @@ def test_euclidean_norm_as_an_operator_and_as_pytorch_writes_it(tmp_path: Path) 
     accelerated(net.model(written, net("LpNormalization", "x0", axis=1)), tmp_path)
 
 
+def test_a_vector_of_zeros_has_a_norm(tmp_path: Path) -> None:
+    net = Nodes((1, 3, 4, 5))
+    zeros = net("Relu", net("Sub", net("Clip", "x0", 0.0, 1.0), 0.9))
+    accelerated(net.model(net("LpNormalization", zeros, axis=1)), tmp_path)
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
 def test_local_response_normalization(size: int, tmp_path: Path) -> None:
     net = Nodes((1, 6, 4, 5))
