@@ -32,6 +32,7 @@ from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tables import fuse_tables
 from bfpc.passes.fuse_tails import fuse_tails, tail_fits
 from bfpc.passes.lower_layers import lower_layers
+from bfpc.passes.merge_clips import merge_clips
 from bfpc.passes.order_stages import order_stages
 from bfpc.passes.place_concats import place_concats
 from bfpc.passes.prove_accumulators import prove_accumulators
@@ -96,6 +97,7 @@ def float_passes(config: Config) -> dict[str, Pass]:
     array = config.array_size
     return {
         "fold-scale": fold_scale,
+        "merge-clips": merge_clips,
         "fuse-tables": fuse_tables,
         "lower-layers": lower_layers,
         "absorb-pass": absorb_pass,

@@ -124,7 +124,9 @@ Where each operator of ONNX runs:
 - host: in onnxruntime, in a segment before, between or after the accelerator's stages.
 
 What is known when the network is compiled, such as a Constant or a Shape, is computed then and runs nowhere.
-Pairs of QuantizeLinear and DequantizeLinear are dropped when the model is read: the network is quantized anew.
+Pairs of QuantizeLinear and DequantizeLinear are dropped when the model is read: the network is quantized anew. Where
+zero is an end of the range of a pair, the range remains as a Clip, since other quantizers remove a Relu or Clip whose
+work it does. Ranges on both sides of zero are taken for what calibration found, and are found anew.
 `bfpc inspect --partition` names every node of a build that the host runs, the reason, and what would change it.
 Operators of other domains run on the host, too.
 """

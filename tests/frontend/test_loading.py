@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bfpc.frontend.loading import load_model, simplify
-from bfpc.frontend.reader import read_model
+from bfpc.frontend.reader import Network, read_model
+from bfpc.ir.operators import Activate, Clip
 from tests.networks.divided import assert_equivalent, random_inputs, read, run_onnx
 
 
@@ -57,12 +58,98 @@ def test_quantization_pairs_vanish_and_weights_become_real(tmp_path: Path) -> No
     network = read(model, tmp_path)
     assert [node.op_type for node in network.model.graph.node] == ["Conv", "Relu", "Identity"]
     assert network.warnings == (
-        "4 QuantizeLinear/DequantizeLinear pairs were dropped: the network is quantized anew, from its real weights",
+        "4 QuantizeLinear/DequantizeLinear pairs were dropped: the network is quantized anew, from its real weights; "
+        "ranges that begin or end at zero remain, as Clips",
     )
     real = (integers - np.array([0, 1, -2, 3]).reshape(4, 1, 1, 1)) * scales.reshape(4, 1, 1, 1)
     np.testing.assert_allclose(network.graph.array("w"), real, rtol=1e-6)
     np.testing.assert_allclose(network.graph.array("b"), [5, -10, 15, 20])
     assert_equivalent(network)
+
+
+PAIR = """(KIND[1, 3, 8, 8] x) => (KIND[1, 4, 8, 8] y, KIND[1, 4, 8, 8] again) {
+    c = Conv(x, w)
+    cq = QuantizeLinear(c, ZEROS)
+    cr = DequantizeLinear(cq, ZEROS)
+    y = Conv(cr, v)
+    second = DequantizeLinear(cq, ZEROS)
+    again = Neg(second)
+}"""
+
+
+def pair_of(kind: type[np.floating], zeros: str, opset: int = 21, **constants: NDArray[np.generic]) -> onnx.ModelProto:
+    text = PAIR.replace("KIND", "float16" if kind is np.float16 else "float").replace("ZEROS", zeros)
+    w, v = random_weights(4, 3, 1, 1).astype(kind), random_weights(4, 4, 1, 1).astype(kind)
+    return parsed(text, opset, "", w=w, v=v, **constants)
+
+
+def clips_of(network: Network) -> list[Clip]:
+    activations = [node.op.activation for node in network.graph.nodes if isinstance(node.op, Activate)]
+    return [activation for activation in activations if isinstance(activation, Clip)]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@pytest.mark.parametrize("opset", [10, 13, 21])
+@pytest.mark.parametrize(
+    ("zero", "bounds"),
+    [
+        (None, (0, 2.55)),
+        (np.uint8(0), (0, 2.55)),
+        (np.int8(-128), (0, 2.55)),
+        (np.int8(127), (-2.55, 0)),
+        (np.uint8(3), None),
+        (np.int8(0), None),
+    ],
+)
+def test_a_pair_becomes_a_clip_where_zero_is_an_end_of_its_range(
+    zero: np.integer | None, bounds: tuple[float, float] | None, opset: int, kind: type[np.floating], tmp_path: Path
+) -> None:
+    """For another quantizer may have removed a Relu that did the same."""
+    if kind is np.float16 and opset < 21:
+        return  # the pairs of older opsets make float32
+    constants: dict[str, NDArray[np.generic]] = {} if zero is None else {"z": np.array(zero)}
+    model = pair_of(kind, "s" if zero is None else "s, z", opset, s=np.array(0.01, kind), **constants)
+    network = read(model, tmp_path)
+    found = [bound for clip in clips_of(network) for bound in (clip.low, clip.high)]
+    assert found == pytest.approx(bounds or (), rel=2**-10)
+    if bounds is not None:
+        assert_equivalent(network, model, tolerance=0.03)
+
+
+def test_channels_may_have_scales_of_their_own(tmp_path: Path) -> None:
+    scales, zeros = np.array([0.01, 0.02, 0.03, 0.02], np.float32), np.zeros(4, np.uint8)
+    network = read(pair_of(np.float32, "s, z", s=scales, z=zeros), tmp_path)
+    [clip] = clips_of(network)
+    assert clip.low == 0
+    assert clip.high == pytest.approx(255 * 0.03)
+
+
+def test_a_networks_input_has_no_activation_that_a_pair_could_replace(tmp_path: Path) -> None:
+    text = """(float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
+        xq = QuantizeLinear(x, s)
+        xr = DequantizeLinear(xq, s)
+        y = Conv(xr, w)
+    }"""
+    network = read(parsed(text, w=random_weights(4, 3, 1, 1), s=np.array(0.02, np.float32)), tmp_path)
+    assert [node.op_type for node in network.model.graph.node] == ["Conv"]
+
+
+@pytest.mark.parametrize("scales", ["s, z", "computed, z"])
+def test_what_another_scale_dequantizes_is_no_pair(scales: str, tmp_path: Path) -> None:
+    text = f"""(float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {{
+        c = Conv(x, w)
+        one = ReduceMean<keepdims = 0>(x)
+        computed = Abs(one)
+        cq = QuantizeLinear(c, {scales})
+        cr = DequantizeLinear(cq, t, z)
+        y = Conv(cr, v)
+    }}"""
+    s, t = np.array(0.01, np.float32), np.array(0.02, np.float32)
+    model = parsed(text, w=random_weights(4, 3, 1, 1), v=random_weights(4, 4, 1, 1), s=s, t=t, z=np.array(7, np.int8))
+    network = read(model, tmp_path)
+    on_host = [node.operator for segment in network.host for node in segment.nodes]
+    assert {"QuantizeLinear", "DequantizeLinear"} <= set(on_host)
+    assert_equivalent(network, model)
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.UINT4, TensorProto.INT8, TensorProto.UINT8])
