@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import bfpc
 from bfpc.cli import main
 from bfpc.export import export
+from tests.networks.onnx_writer import OnnxWriter
 from tests.test_runtime import build_of, ends_in_indices, pictures, with_host_between
 
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
@@ -37,6 +38,23 @@ def test_the_exported_model_gives_the_builds_bits(
     for image in pictures(4, seed=3)[:, np.newaxis]:
         for found, expected in zip(theirs.run(None, {"input0": image}), ours.run({"input0": image}), strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_heads_that_the_host_joins_take_any_number_of_images(tmp_path: Path) -> None:
+    """A detector's heads: positions are joined by Reshape and Concat, whose sizes were made for one image."""
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = net.input(1, 3, 12, 12)
+    rows = []
+    for channels in (16, 32):
+        scores = net.node("Conv", [x.name, net.normal(channels, 3, 3, 3)], (1, channels, 12, 12), pads=[1, 1, 1, 1])
+        last = net.node("Transpose", [scores.name], (1, 12, 12, channels), perm=[0, 2, 3, 1])
+        rows.append(net.reshape(last, (1, 36 * channels, 4)))
+    joined = net.node("Concat", [row.name for row in rows], (1, 1728, 4), axis=1)
+    build = build_of(net.finish("heads", [joined], batch="batch"), tmp_path)
+    export(build, tmp_path / "quantized.onnx")
+    images = pictures(3, seed=4)
+    [found] = ort.InferenceSession(tmp_path / "quantized.onnx").run(None, {"input0": images})
+    np.testing.assert_array_equal(found, bfpc.load(build).run({"input0": images})[0])
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:

@@ -81,9 +81,11 @@ def _declare(graph: Graph, port: Port, batch: Batch) -> onnx.ValueInfoProto:
 
 def _batch(graph: Graph, read: Declared) -> Batch:
     """The number of images that a host segment asks for; "N", any number, where none does."""
-    ports = [port for port in (*graph.inputs, *graph.outputs) if port.name in read and "N" in port.axes]
-    sizes = [read[port.name].type.tensor_type.shape.dim[port.axes.index("N")].dim_value for port in ports]
-    return next((size for size in sizes if size > 0), "N")
+    for port in (port for port in (*graph.inputs, *graph.outputs) if port.name in read):
+        sizes = [int(dim.dim_value) for dim in read[port.name].type.tensor_type.shape.dim]
+        if all(sizes):
+            return prod(sizes) // prod(port.map_shape(graph.value(port.value)))
+    return "N"
 
 
 def _dims(port: Port, shape: Shape, batch: Batch) -> list[int | str | None]:
