@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,8 @@ from bfpc.errors import ModelError
 from bfpc.frontend.normalizing import normalize
 
 OLDEST_OPSET = 7
+CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
+SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))  # ONNX doesn't say that they keep shapes
 EXPORT_AGAIN = "export the network again, or check it with onnx.checker.check_model"
 
 
@@ -47,10 +50,10 @@ def _check_opset(model: onnx.ModelProto, path: Path) -> None:
 
 def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
     """The model with static shapes, without constant nodes, functions and dead nodes. Tensors keep their names."""
+    _check_operands(model.graph, path)
     static = _with_static_inputs(model, path)
     try:
-        inferred = onnx.shape_inference.infer_shapes(static, check_type=True, strict_mode=True)
-        onnx.checker.check_model(inferred)
+        inferred = _inferred(static)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1]
         what = f"the shapes of the model contradict each other: {reason}"
@@ -59,6 +62,51 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the model is not valid ONNX: {reason}", where=str(path), fix=EXPORT_AGAIN) from None
     return _fold_constants(onnx_ir.serde.deserialize_model(inferred))
+
+
+def _check_operands(graph: onnx.GraphProto, path: Path, outer: frozenset[str] = frozenset()) -> None:
+    """Raises ModelError where a node reads what nothing has made before it. outer: names that a body may read."""
+    makers = {name: node for node in graph.node for name in node.output}
+    known = {*outer, *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
+    known.update(tensor.values.name for tensor in graph.sparse_initializer)
+    for node in graph.node:
+        for name in (name for name in node.input if name and name not in known):
+            reader = f"node {node.name or node.output[0]} ({node.op_type}) reads the tensor {name}"
+            what, fix = f"{reader}, which nothing makes", "add it as an input or a constant, or remove the node"
+            if maker := makers.get(name):
+                what = f"{reader}, which only node {maker.name or name} ({maker.op_type}) after it makes"
+                fix = "put the nodes in the order in which they run; if there is none, break the cycle"
+            raise ModelError(what, where=str(path), fix=fix)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _check_operands(body, path, frozenset(known))
+        known.update(node.output)
+    for value in graph.output:
+        if value.name not in known:
+            fix = "remove the output, or add what makes it"
+            raise ModelError(f"nothing makes the output {value.name}", where=str(path), fix=fix)
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with all shapes that ONNX can tell, checked. For that, an Identity stands for each shapeless operator.
+
+    Its outputs may be without shapes: what needs one demands it.
+    """
+    standing = onnx.ModelProto()
+    standing.CopyFrom(model)
+    for node in standing.graph.node:
+        if node.op_type in SHAPELESS and node.domain in ("", "ai.onnx"):
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
+    inferred = onnx.shape_inference.infer_shapes(standing, check_type=True, strict_mode=True)
+    standing.CopyFrom(inferred)
+    for value in standing.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(standing)
+    for node, original in zip(inferred.graph.node, model.graph.node, strict=True):
+        node.CopyFrom(original)
+    return inferred
 
 
 def _fold_constants(model: onnx_ir.Model) -> onnx_ir.Model:
@@ -71,14 +119,14 @@ def _fold_constants(model: onnx_ir.Model) -> onnx_ir.Model:
 
 
 def _keep_declarations(model: onnx.ModelProto) -> None:
-    """Drops the shapes that are inferred anew, for one image; keeps those of operators that only users know."""
-    foreign = {
-        name for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain) for name in node.output
-    }
-    declared = [value for value in model.graph.value_info if value.name in foreign]
+    """Drops the shapes that are inferred anew, for one image; keeps those that depend on a body or that users know."""
+    nodes = model.graph.node
+    foreign = {name for node in nodes if not onnx.defs.has(node.op_type, node.domain) for name in node.output}
+    bodies = {name for node in nodes if node.op_type in CONTROL_FLOW for name in node.output}
+    declared = [value for value in model.graph.value_info if value.name in foreign | bodies]
     for value in declared:
         dims = value.type.tensor_type.shape.dim
-        if dims and not dims[0].HasField("dim_value"):
+        if value.name in foreign and dims and not dims[0].HasField("dim_value"):
             dims[0].dim_value = 1
     del model.graph.value_info[:]
     model.graph.value_info.extend(declared)
@@ -93,20 +141,26 @@ def _with_static_inputs(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         for dim in tensor.type.tensor_type.shape.dim:
             dim.Clear()
     constants = {tensor.name for tensor in static.graph.initializer}
-    symbolic = []
-    for tensor in static.graph.input:
-        if tensor.name in constants:
-            continue
+    inputs = [tensor for tensor in static.graph.input if tensor.name not in constants]
+    for tensor in inputs:
         if not tensor.type.tensor_type.HasField("shape"):
             raise ModelError(f"the input {tensor.name} has no shape", where=str(path), fix="export it with its shape")
-        for axis, dim in enumerate(tensor.type.tensor_type.shape.dim):
-            if dim.dim_value > 0:
-                continue
-            if axis == 0:
-                dim.dim_value = 1
-            else:
-                symbolic.append(f"axis {axis} ({dim.dim_param or 'unknown'}) of {tensor.name}")
+        for dim in tensor.type.tensor_type.shape.dim[:1]:
+            dim.dim_value = max(1, dim.dim_value)
+    _check_sizes(inputs, path)
+    return static
+
+
+def _check_sizes(inputs: Sequence[onnx.ValueInfoProto], path: Path) -> None:
+    """Raises ModelError, naming the axes, where inputs are empty or of sizes known only at run time."""
+    axes = [(dim, axis, tensor.name) for tensor in inputs for axis, dim in enumerate(tensor.type.tensor_type.shape.dim)]
+    empty = [f"axis {axis} of {name}" for dim, axis, name in axes if dim.HasField("dim_value") and not dim.dim_value]
+    symbolic = [
+        f"axis {axis} ({dim.dim_param or 'unknown'}) of {name}" for dim, axis, name in axes if dim.dim_value <= 0
+    ]
+    if empty:
+        fix = "export the network with inputs that hold something"
+        raise ModelError("the size of an input is zero: " + ", ".join(empty), where=str(path), fix=fix)
     if symbolic:
         fix = "set it: python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,224,224"
         raise ModelError("the size of an input is symbolic: " + ", ".join(symbolic), where=str(path), fix=fix)
-    return static

@@ -201,6 +201,69 @@ def test_control_flow_runs_on_the_host(tmp_path: Path) -> None:
     assert_equivalent(network)
 
 
+LOOP = """b = Loop(three, yes, a) <
+            body = step (int64 i, bool go, float[1,8,6,6] before) => (bool on, float[1,8,6,6] after) {
+                on = Identity(go)
+                after = Neg(before)
+            }
+        >"""
+
+
+@pytest.mark.parametrize(("declared", "on_host"), [("<float[1,8,6,6] b>", ["Loop"]), ("", ["Loop", "Conv"])])
+def test_what_a_loop_makes_is_a_map_where_its_shape_is_declared(
+    declared: str, on_host: list[str], tmp_path: Path
+) -> None:
+    """Nothing else tells it, so without that what follows runs on the host, too."""
+    text = f"""(float[1,3,6,6] x) => (float[1,8,6,6] y) {declared} {{
+        a = {CONV}(x, w)
+        three = Constant<value_int=3>()
+        yes = Cast<to=9>(three)
+        {LOOP}
+        y = {CONV}(b, v)
+    }}"""
+    network = read(model_of(text, w=(8, 3, 3, 3), v=(8, 8, 3, 3)), tmp_path)
+    assert chain(network) == [(1, on_host)]
+    assert_equivalent(network)
+
+
+@pytest.mark.parametrize("last", ["Relu", "Identity"])
+def test_outputs_need_no_shape(last: str, tmp_path: Path) -> None:
+    text = f"""(float[1,3,6,6] x) => (float[1,8,6,6] y) {{
+        a = {CONV}(x, w)
+        three = Constant<value_int=3>()
+        yes = Cast<to=9>(three)
+        {LOOP}
+        y = {last}(b)
+    }}"""
+    model = model_of(text, w=(8, 3, 3, 3))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    network = read(model, tmp_path)
+    assert "Loop" in reasons(network)
+    assert_equivalent(network)
+
+
+@pytest.mark.parametrize(
+    ("node", "opset", "on_host"),
+    [
+        ("MeanVarianceNormalization(a)", 9, True),
+        ("MeanVarianceNormalization<axes=[2,3]>(a)", 13, True),
+        ("MeanVarianceNormalization<axes=[1,2,3]>(a)", 17, True),
+        ("GroupNormalization<num_groups=2>(a, two, two)", 18, False),
+        ("GroupNormalization<num_groups=2>(a, eight, eight)", 21, False),
+    ],
+)
+@pytest.mark.parametrize("last", ["Relu(b)", "Conv(b, v)"])
+def test_operators_whose_shapes_onnx_does_not_tell(
+    node: str, opset: int, on_host: bool, last: str, tmp_path: Path
+) -> None:
+    text = f"(float[1,3,6,6] x) => (float[1,8,6,6] y) {{ a = {CONV}(x, w) b = {node} y = {last} }}"
+    model = model_of(text, opset=opset, w=(8, 3, 3, 3), v=(8, 8, 1, 1), two=(2,), eight=(8,))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    network = read(model, tmp_path)
+    assert ("MeanVarianceNormalization" in reasons(network)) == on_host
+    assert_equivalent(network)
+
+
 def test_layouts_that_only_the_host_sees_stay_there(tmp_path: Path) -> None:
     text = f"""(float[1,3,6,6] x) => (float[1,8,6,6] y, float[6,6,8] s) {{
         y = {CONV}(x, w)

@@ -349,8 +349,27 @@ def with_nothing_to_compute(model: onnx.ModelProto) -> None:
     model.graph.node[0].op_type = "Identity"
 
 
+def with_an_empty_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 0
+
+
 def with_an_undefined_operand(model: onnx.ModelProto) -> None:
     model.graph.node[0].input[0] = "nowhere"
+
+
+def with_an_undefined_output(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "nowhere"
+
+
+def with_an_undefined_operand_in_a_body(model: onnx.ModelProto) -> None:
+    body = helper.make_graph([helper.make_node("Neg", ["nowhere"], ["z"])], "body", [], [onnx.ValueInfoProto(name="z")])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["chosen"], then_branch=body, else_branch=body))
+
+
+def with_a_cycle(model: onnx.ModelProto) -> None:
+    model.graph.node[0].input[0] = "round"
+    model.graph.node.append(helper.make_node("Neg", [model.graph.node[0].output[0]], ["round"], name="turn"))
 
 
 def of_the_future(model: onnx.ModelProto) -> None:
@@ -367,7 +386,11 @@ def of_the_future(model: onnx.ModelProto) -> None:
         (without_inputs, "the model has no input"),
         (with_a_constant_output, "the output constant does not depend on an input"),
         (with_nothing_to_compute, "Identity: it only changes the layout"),
-        (with_an_undefined_operand, "contradict each other"),
+        (with_an_empty_input, "zero: axis 3 of input0"),
+        (with_an_undefined_operand, r"node node_relu0 \(Relu\) reads the tensor nowhere, which nothing makes"),
+        (with_an_undefined_operand_in_a_body, r"node z \(Neg\) reads the tensor nowhere, which nothing makes"),
+        (with_an_undefined_output, "nothing makes the output nowhere"),
+        (with_a_cycle, r"reads the tensor round, which only node turn \(Neg\) after it makes"),
         (of_the_future, "not valid ONNX"),
     ],
 )
