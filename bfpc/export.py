@@ -29,14 +29,13 @@ def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
     """Exports the build in `folder` to the ONNX file `output`. Raises BuildError where either is at fault."""
     check_writable(output)
     build = step(progress, "reading the build", lambda: read_build(folder))
-    names = build.manifest["outputs_of_network"]
-    model = step(progress, "exporting", lambda: export_model(build.graph, build.host, names, build.graph.name))
+    network = onnx.load(build.model, load_external_data=False).graph
+    model = step(progress, "exporting", lambda: export_model(build.graph, build.host, network))
     try:
         content = model.SerializeToString(deterministic=True)
     except ValueError as error:
         fix = "export a network with fewer weights"
         raise BuildError(f"the model is too large for one ONNX file: {error}", where=str(output), fix=fix) from None
-    onnx.checker.check_model(content)
     write_file(output, content)
     graph, opset = model.graph, next(item.version for item in model.opset_import if not item.domain)
     inputs, outputs = (tuple(value.name for value in values) for values in (graph.input, graph.output))

@@ -23,16 +23,17 @@ Batch = int | str
 Declared = Mapping[str, onnx.ValueInfoProto]
 
 
-def export_model(graph: Graph, host: Sequence[HostSegment], outputs: Sequence[str], name: str) -> onnx.ModelProto:
-    """A quantized graph and what the host computes around it, as a model named `name` with float32 maps.
+def export_model(graph: Graph, host: Sequence[HostSegment], network: onnx.GraphProto) -> onnx.ModelProto:
+    """A quantized graph and what the host computes around it, as a model with the inputs and outputs of `network`.
 
-    outputs: the ONNX names of the network's outputs, in order. The batch is dynamic unless a host segment fixes it.
+    network: the original, from which `graph` and `host` were made. The batch is dynamic unless a host segment fixes it.
     Raises ModelError where the host's operators are of an old opset that onnx cannot convert.
     """
-    loaded = load_host(host, OPSET, taken=[*outputs, *(port.name for port in graph.inputs)])
+    names = [value.name for value in (*network.input, *network.output)]
+    loaded = load_host(host, OPSET, taken=[*names, *(port.name for port in graph.inputs)])
     segments = loaded.segments
-    inputs, results = _declarations(graph, segments)
-    builder = OnnxBuilder(loaded.opset, reserved=[*inputs, *outputs])
+    inputs, outputs = _declarations(graph, segments, network)
+    builder = OnnxBuilder(loaded.opset, reserved=names)
     tensors = {key: Tensor(key, _element_type(declared)) for key, declared in inputs.items()}
     maps: dict[str, Lowered] = {}
     stages, block = graph.stages, block_of(graph)
@@ -44,9 +45,9 @@ def export_model(graph: Graph, host: Sequence[HostSegment], outputs: Sequence[st
         lower_nodes(builder, graph, [node for node in graph.nodes if stages[node.name] == stage], maps, block)
         for port in (port for port in graph.outputs if stages[port.value] == stage):
             tensors[port.name] = to_onnx(builder, maps[port.value].tensor, port.axes, graph.value(port.value).shape)
-    for key in outputs:
-        builder.call("Identity", tensors[key], output=key)
-    return builder.model(name, list(inputs.values()), [results[key] for key in outputs], loaded.domains)
+    for key, declared in outputs.items():
+        builder.call("Identity", builder.cast(tensors[key], _element_type(declared)), output=key)
+    return builder.model(graph.name, list(inputs.values()), list(outputs.values()), loaded.domains)
 
 
 def _merge(builder: OnnxBuilder, segment: HostGraph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -62,27 +63,38 @@ def _element_type(declared: onnx.ValueInfoProto) -> np.dtype[np.generic]:
 
 
 def _declarations(
-    graph: Graph, segments: Sequence[HostGraph]
+    graph: Graph, segments: Sequence[HostGraph], network: onnx.GraphProto
 ) -> tuple[dict[str, onnx.ValueInfoProto], dict[str, onnx.ValueInfoProto]]:
-    """The network's inputs and outputs by name; those that the host reads or makes are declared as it does."""
+    """The network's inputs and outputs by name, of its types; those that the host reads or makes are as large there."""
     read = {name: info for segment in segments for name, info in segment.inputs.items()}
     made = {name: info for segment in segments for name, info in segment.outputs.items()}
-    inner = {port.name for port in graph.outputs}
-    batch = _batch(graph, read)
+    batch = _batch(graph, {**made, **read})
     maps = {port.name: _declare(graph, port, batch) for port in (*graph.inputs, *graph.outputs)}
-    wanted = [*(port.name for port in graph.inputs), *read]
-    inputs = {name: {**maps, **read}[name] for name in wanted if name not in {*made, *inner}}
-    return inputs, {**inputs, **maps, **made}
+    constants = {tensor.name for tensor in network.initializer}
+    inputs = {value.name: _resized(value, {**maps, **read}) for value in network.input if value.name not in constants}
+    return inputs, {value.name: _resized(value, {**read, **maps, **made}) for value in network.output}
+
+
+def _resized(value: onnx.ValueInfoProto, sizes: Declared) -> onnx.ValueInfoProto:
+    """A declaration with the shape that the value of its name has in `sizes`, if it is there."""
+    resized = onnx.ValueInfoProto()
+    resized.CopyFrom(value)
+    if value.name in sizes:
+        kind = sizes[value.name].type.tensor_type
+        resized.type.tensor_type.ClearField("shape")
+        if kind.HasField("shape"):
+            resized.type.tensor_type.shape.CopyFrom(kind.shape)
+    return resized
 
 
 def _declare(graph: Graph, port: Port, batch: Batch) -> onnx.ValueInfoProto:
     return float_tensor(port.name, _dims(port, port.map_shape(graph.value(port.value)), batch))
 
 
-def _batch(graph: Graph, read: Declared) -> Batch:
-    """The number of images that a host segment asks for; "N", any number, where none does."""
-    for port in (port for port in (*graph.inputs, *graph.outputs) if port.name in read):
-        sizes = [int(dim.dim_value) for dim in read[port.name].type.tensor_type.shape.dim]
+def _batch(graph: Graph, crossing: Declared) -> Batch:
+    """The number of images that a host segment takes or makes; "N", any number, where none says."""
+    for port in (port for port in (*graph.inputs, *graph.outputs) if port.name in crossing):
+        sizes = [int(dim.dim_value) for dim in crossing[port.name].type.tensor_type.shape.dim]
         if all(sizes):
             return prod(sizes) // prod(port.map_shape(graph.value(port.value)))
     return "N"
