@@ -13,10 +13,10 @@ import onnx_ir
 
 from bfpc.errors import ModelError
 from bfpc.frontend.builder import GraphBuilder, input_name
-from bfpc.frontend.inputs import laid_out, map_tensor
+from bfpc.frontend.inputs import AXES_OF_RANK, laid_out, map_tensor
 from bfpc.frontend.operators import IMPORTERS
 from bfpc.frontend.segments import is_computed, operands
-from bfpc.frontend.tensor import CHANNELS_LAST, Tensor
+from bfpc.frontend.tensor import Tensor
 from bfpc.frontend.unsupported import (
     Offence,
     Unsupported,
@@ -105,7 +105,7 @@ def _require_declarations(node: onnx_ir.Node) -> None:
 
 
 def _returning_tensor(value: onnx_ir.Value, net: GraphBuilder) -> Tensor:
-    """A tensor that the host makes as a feature map, laid out as the first map that its maker reads, if it can be."""
+    """A tensor that the host makes, as a map: laid out as its reader says, or as the first map that its maker reads."""
     tensor, producer = map_tensor(value), value.producer()
     if tensor.batch != net.batch:
         raise Unsupported(
@@ -113,7 +113,8 @@ def _returning_tensor(value: onnx_ir.Value, net: GraphBuilder) -> Tensor:
         )
     names = [] if producer is None else [input_name(producer, index) for index in range(len(producer.inputs))]
     first = next((net.tensors[name] for name in names if name in net.tensors), None)
-    if first is None or tensor.axes == CHANNELS_LAST or not _fits(first, tensor.shape):
+    is_told = tensor.axes != AXES_OF_RANK[len(tensor.axes)]  # by what reads it
+    if first is None or is_told or not _fits(first, tensor.shape):
         return tensor
     return laid_out(tensor.value, tensor.shape, first.axes)
 

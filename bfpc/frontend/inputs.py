@@ -10,11 +10,12 @@ import onnx_ir
 from onnx_ir import DataType
 
 from bfpc.errors import ModelError
-from bfpc.frontend.tensor import CHANNELS_FIRST, Tensor
+from bfpc.frontend.tensor import CHANNELS_FIRST, CHANNELS_LAST, Tensor
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.ir.layout import Axes
 
-AXES_OF_OPERATOR: Mapping[int, Axes] = {2: ("N", "C"), 3: ("N", "C", "W"), 4: CHANNELS_FIRST}
+AXES_OF_FIRST: Mapping[int, Axes] = {2: ("N", "C"), 3: ("N", "C", "W"), 4: CHANNELS_FIRST}
+AXES_OF_LAST: Mapping[int, Axes] = {2: ("N", "C"), 3: ("N", "W", "C"), 4: CHANNELS_LAST}
 AXES_OF_RANK: Mapping[int, Axes] = {2: ("N", "C"), 3: ("N", "H", "W"), 4: CHANNELS_FIRST}
 FED_TYPES = (DataType.FLOAT, DataType.FLOAT16, DataType.DOUBLE)  # what NumPy and onnxruntime exchange
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
@@ -26,6 +27,8 @@ CHANNELS_FIRST_OPERATORS = frozenset(
         *("GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN", "MaxPool", "SpaceToDepth"),
     )
 )
+CHANNELS_LAST_OPERATORS = frozenset(("LayerNormalization", "MatMul"))
+AxesOfRank = Mapping[int, Axes]
 Order = tuple[int | None, ...]  # for each axis of a tensor, which axis of another it is; None for one of size 1
 
 
@@ -67,25 +70,27 @@ def laid_out(name: str, shape: Sequence[int], axes: Axes) -> Tensor:
 def _axes(value: onnx_ir.Value, sizes: Sequence[int]) -> Axes:
     """The axes that the operators which read a tensor want; by its rank, where none says or they don't agree."""
     wanted = set()
-    for order in _orders(value, tuple(range(len(sizes))), set()):
-        letters = dict(zip(order, AXES_OF_OPERATOR.get(len(order), ()), strict=False))
+    for order, axes_of_rank in _orders(value, tuple(range(len(sizes))), set()):
+        letters = dict(zip(order, axes_of_rank.get(len(order), ()), strict=False))
         wanted.add(tuple(letters.get(axis, "") for axis in range(len(sizes))))
     fitting = [axes for axes in wanted if axes[0] == "N" and all(axes[i] or sizes[i] == 1 for i in range(len(sizes)))]
     return fitting[0] if len(wanted) == len(fitting) == 1 else AXES_OF_RANK[len(sizes)]
 
 
-def _orders(value: onnx_ir.Value, order: Order, seen: set[onnx_ir.Value]) -> Iterator[Order]:
-    """For each operator with channels first that the tensor reaches: which axis of the tensor each of its axes is."""
+def _orders(value: onnx_ir.Value, order: Order, seen: set[onnx_ir.Value]) -> Iterator[tuple[Order, AxesOfRank]]:
+    """For each operator that the tensor reaches and that has a layout: which axis of the tensor each of its axes is."""
     if value in seen:
         return
     seen.add(value)
     for node, index in value.uses():
         if node.op_type in CHANNELS_FIRST_OPERATORS and index == 0:
-            yield order
+            yield order, AXES_OF_FIRST
+        elif _takes_channels_last(node) and index == 0:
+            yield order, AXES_OF_LAST
         elif node.op_type == "Transpose":
             moved = tuple(order[int(axis)] for axis in node.attributes.get_ints("perm") or range(len(order))[::-1])
             if tuple(node.attributes.get_ints("perm") or ()) == TO_CHANNELS_FIRST:
-                yield moved
+                yield moved, AXES_OF_FIRST
             else:
                 yield from _orders(node.outputs[0], moved, seen)
         elif node.op_type in RESHAPES:
@@ -93,6 +98,17 @@ def _orders(value: onnx_ir.Value, order: Order, seen: set[onnx_ir.Value]) -> Ite
                 yield from _orders(node.outputs[0], kept, seen)
         elif node.op_type in ELEMENTWISE:
             yield from _orders(node.outputs[0], order, seen)
+
+
+def _takes_channels_last(node: onnx_ir.Node) -> bool:
+    """Whether a node works along the last axis of its first input, by constants."""
+    if node.op_type not in CHANNELS_LAST_OPERATORS or any(value is None for value in node.inputs[:2]):
+        return False
+    x, constant = node.inputs[:2]
+    assert x is not None
+    assert constant is not None
+    axis = node.attributes.get_int("axis", -1)
+    return constant.const_value is not None and (axis == -1 or (x.shape is not None and axis == len(x.shape) - 1))
 
 
 def _reshaped(order: Order, before: onnx_ir.Value, after: onnx_ir.Value) -> Order | None:

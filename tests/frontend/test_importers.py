@@ -634,6 +634,22 @@ def test_layouts_of_inputs_follow_the_convolution_that_reads_them(order: Shape, 
     assert network.graph.inputs[0].axes == tuple(("N", "C", "W")[axis] for axis in order)
 
 
+@pytest.mark.parametrize("shape", [(1, 20, 8), (1, 5, 4, 8)])
+@pytest.mark.parametrize("host_before", [False, True])
+def test_layouts_of_inputs_follow_what_works_along_the_last_axis(
+    shape: Shape, host_before: bool, tmp_path: Path
+) -> None:
+    """Tokens [N, L, C], or windows of them, from outside or from the host."""
+    net = Nodes(shape)
+    tokens = net("Relu", net("Softmax", "x0", axis=-1) if host_before else "x0")
+    normal = net("LayerNormalization", tokens, weights(8), weights(8))
+    last = net("MatMul", net("LayerNormalization", net("MatMul", normal, weights(8, 6)), weights(6)), weights(6, 3))
+    network = read(net.model(last), tmp_path)
+    assert [node.operator for segment in network.host for node in segment.nodes] == ["Softmax"] * host_before
+    assert [port.axes[-1] for port in network.graph.inputs] == ["C"]
+    assert_equivalent(network)
+
+
 def test_a_grey_picture_without_channels_is_height_and_width(tmp_path: Path) -> None:
     net = Nodes((1, 7, 9))
     network = accelerated(net.model(net("Conv", net("Unsqueeze", "x0", [1]), weights(5, 1, 3, 3))), tmp_path)

@@ -141,7 +141,7 @@ CASES: tuple[tuple[str, Build], ...] = (
     ("output is empty", op("Conv", (4, 4, 7, 7))),
     ("auto_pad is FULL", op("Conv", (4, 4, 1, 1), auto_pad="FULL")),
     ("transA", after("Flatten", op("Gemm", (1, 3), transA=1))),
-    ("isn't the channels", op("MatMul", (6, 3))),
+    ("isn't the channels", after("MaxPool", op("MatMul", (6, 3)), kernel_shape=[1, 1])),
     ("isn't the channels", constant_times_map),
     ("weights have shape \\[2, 144, 3\\]", after("Flatten", op("MatMul", (2, 144, 3)))),
     ("input 1 is a constant", op("Sum", (1,), (1,))),
