@@ -46,7 +46,8 @@ class GraphBuilder:
         """The feature map that is the node's input `index`, maybe with split axes; Unsupported if it's a constant."""
         name = input_name(node, index)
         if name not in self.tensors:
-            raise Unsupported(f"its input {index} is a constant, not a feature map", "make the feature map that input")
+            fix = "make the constant an input of the network, if that costs less than a crossing"
+            raise Unsupported(f"its input {index} is a constant, not a feature map", fix)
         return self.tensors[name]
 
     def feature(self, node: onnx_ir.Node, index: int = 0) -> Tensor:

@@ -20,7 +20,7 @@ def import_concat(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     axis = (node.attributes.get_int("axis", 1) or 0) % len(views[0].axes)
     for x in views:
         if set(x.layout[axis]) & {"N", "H", "W"}:
-            raise Unsupported(f"it joins axis {axis} of {show(x.axes)}", "join channels only")
+            raise _joins_others(x, axis)
     maps = [net.feature(node, index) for index in range(len(node.inputs))]
     maps = [_with_channels_at(x, axis) for x in maps]
     if len({(x.layout, x.map_shape) for x in _same_channels(maps)}) > 1:
@@ -29,10 +29,16 @@ def import_concat(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     return net.emit(node, Concat(), {f"x{index}": x.value for index, x in enumerate(maps)}, maps[0].axes)
 
 
+def _joins_others(x: Tensor, axis: int) -> Unsupported:
+    what = "images" if "N" in x.axes[axis] else "positions"
+    reason = f"it joins {what}, not channels: axis {axis} of {show(x.axes)}"
+    return Unsupported(reason, "nothing: the host only copies")
+
+
 def _with_channels_at(x: Tensor, axis: int) -> Tensor:
     """The tensor with its channels at an ONNX axis: a single channel may be any axis of size 1."""
     if x.layout[axis] not in ("C", "") or (x.layout[axis] == "" and x.map_shape[0] > 1):
-        raise Unsupported(f"it joins axis {axis} of {show(x.axes)}", "join channels only")
+        raise _joins_others(x, axis)
     axes = ["C" if index == axis else group.replace("C", "") for index, group in enumerate(x.axes)]
     return replace(x, axes=tuple(axes))
 
