@@ -7,6 +7,7 @@ accelerator's tensors are those in the feature memory.
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from bfpc.ir.stages import stage_count
 
 LINE, PADDING, ARROW = 16, 12, 28  # pixels: height of a line of text, space around it, least length of an arrow
 CHARACTERS = 64  # of a line in a box
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 LISTED = 4  # tensors at an arrow; the others are counted
 
 
@@ -76,10 +78,16 @@ def draw_partition(graph: Graph, schedule: Schedule, host: Sequence[HostSegment]
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=True,
+        finalize=_shown,
     )
     placed = list(_place(make_boxes(graph, schedule, host, outputs)))
     template = environment.get_template("partition.svg.j2")
     return template.render(name=graph.name, placed=placed, line=LINE, padding=PADDING)
+
+
+def _shown(value: object) -> object:
+    """What a picture shows of a value: characters that XML cannot hold are escaped, such as \\x01."""
+    return NOT_IN_XML.sub(lambda match: repr(match[0])[1:-1], value) if isinstance(value, str) else value
 
 
 def make_boxes(

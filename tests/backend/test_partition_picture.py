@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from bfpc.backend.design import Design, design_files, make_design
-from bfpc.backend.partition_picture import Tensor, make_boxes
+from bfpc.backend.partition_picture import Tensor, draw_partition, make_boxes
 from bfpc.config import load_config
 from bfpc.ir.partition import HostNode
 from tests.backend.graphs import ARCHITECTURE, small_network
@@ -41,6 +42,15 @@ def test_the_picture_shows_names_as_they_are() -> None:
     assert "Cast, Resize" in texts
     assert "mine.<Sharpen & more>" in texts
     assert "raw [1, 4], 16 bytes" in texts
+
+
+def test_characters_that_no_picture_can_hold_are_escaped() -> None:
+    made = design()
+    name = "a\x01b\ufffe\tc 漢 \U0001f600"
+    made = replace(made, graph=replace(made.graph, name=name))
+    picture = draw_partition(made.graph, made.schedule, made.host, made.outputs)
+    [title] = ElementTree.fromstring(picture).iter(f"{SVG}title")
+    assert title.text == "a\\x01b\\ufffe\tc 漢 \U0001f600 between host and accelerator"
 
 
 def test_equal_designs_make_equal_pictures() -> None:
