@@ -25,7 +25,7 @@ from bfpc.comparison import measure as compare
 from bfpc.data import load_inputs
 from bfpc.emulator.session import Emulator, real_values, stored_inputs
 from bfpc.ir.graph import Graph
-from bfpc.signature import input_specs, read_signature
+from bfpc.runtime.signature import input_specs, read_signature
 
 TITLE = (
     f"Accuracy: calibrated on {CALIBRATION_IMAGES} pictures, compared on others (photographs: the remaining 92; "

@@ -19,7 +19,7 @@ from bfpc.ir.graph import Graph
 from bfpc.passes.calibrate import Statistics, calibrate
 from bfpc.pipeline import Dump, calibration_data, float_passes, prepare, quantizing_passes, run_passes
 from bfpc.progress import silent
-from bfpc.signature import input_specs, read_signature
+from bfpc.runtime.signature import input_specs, read_signature
 
 TITLE = "Sensitivity: the layers that cost most, in int8 while all others have 12 bits; noise of the first output"
 PICTURES = 4

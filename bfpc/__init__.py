@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bfpc.runtime import Session, load
+    from bfpc.runtime.session import Session, load
 
 __version__ = "0.1.0"
 __all__ = ["Session", "__version__", "load"]
@@ -18,6 +18,6 @@ def __getattr__(name: str) -> Any:
     """Session and load, imported when they are asked for: `import bfpc` alone stays light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bfpc import runtime
+    from bfpc.runtime import session
 
-    return getattr(runtime, name)
+    return getattr(session, name)

@@ -20,7 +20,7 @@ from bfpc.errors import BfpcError
 from bfpc.progress import Item, Progress, silent
 
 if TYPE_CHECKING:
-    from bfpc.runtime import DeviceName
+    from bfpc.runtime.session import DeviceName
 
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
@@ -103,7 +103,7 @@ def verify_command(ctx: click.Context, build: Path, inputs: Path | None, count: 
 @click.option("--device", type=click.Choice(["emulator", "csim"]), default="emulator", show_default=True)
 def run_command(build: Path, inputs: Path, output: Path, device: DeviceName) -> None:
     """Run the folder BUILD on data, host segments included, and write a .npz with one array for each output."""
-    from bfpc.runtime import run_files
+    from bfpc.runtime.session import run_files
 
     with _progress() as progress:
         result = run_files(build, inputs, output, device, progress)

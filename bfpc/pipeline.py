@@ -16,7 +16,6 @@ from bfpc.data import InputData, load_inputs
 from bfpc.emulator.session import Emulator, Maps, folded_inputs, of_image, real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.frontend.reader import Network, read_model
-from bfpc.host_tensors import add_host_tensors
 from bfpc.ir.graph import Graph, GraphError
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
@@ -43,7 +42,8 @@ from bfpc.passes.split_kernels import split_kernels
 from bfpc.passes.split_pools import split_pools
 from bfpc.passes.view_channels import view_channels
 from bfpc.progress import Progress, silent, step
-from bfpc.signature import input_specs, read_signature
+from bfpc.runtime.host_tensors import add_host_tensors
+from bfpc.runtime.signature import input_specs, read_signature
 
 Pass = Callable[[Graph], Graph]
 

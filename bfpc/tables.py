@@ -15,7 +15,7 @@ from bfpc.inspection import Inspection
 if TYPE_CHECKING:  # what the commands import that need it
     from bfpc.export import Exported
     from bfpc.partition_view import PartitionView, Segment
-    from bfpc.runtime import Ran
+    from bfpc.runtime.session import Ran
 
 SHOWN_NAMES = 8
 VERDICTS = {

@@ -17,19 +17,19 @@ from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, Measure, Verification, measure
 from bfpc.config import Verify
 from bfpc.data import load_inputs
-from bfpc.devices import Device, StoredMaps, emulator_device
 from bfpc.emulator.session import of_image, real_values, stored_inputs
 from bfpc.errors import BuildError
-from bfpc.execution import Executor
-from bfpc.host_model import open_host_model
-from bfpc.host_tensors import random_tensors
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.ir.stages import stage_count
 from bfpc.numerics.format import BfpTensor
 from bfpc.progress import Progress, silent, step
-from bfpc.signature import Signature, Tensors, input_specs, read_signature, take_batch
-from bfpc.simulation import build_simulation, run_simulation
+from bfpc.runtime.devices import Device, StoredMaps, emulator_device
+from bfpc.runtime.execution import Executor
+from bfpc.runtime.host_model import open_host_model
+from bfpc.runtime.host_tensors import random_tensors
+from bfpc.runtime.signature import Signature, Tensors, input_specs, read_signature, take_batch
+from bfpc.runtime.simulation import build_simulation, run_simulation
 
 LAYOUTS: tuple[Axes, ...] = (
     *(("N", "C", "H", "W"), ("N", "H", "W", "C"), ("N", "CHW")),

@@ -21,7 +21,7 @@ from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import MAX_TAIL_BITS, signed_bits
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.pipeline import first_image
-from bfpc.simulation import build_simulation, run_simulation
+from bfpc.runtime.simulation import build_simulation, run_simulation
 from bfpc.verify import find_difference
 from tests.backend.hls_reference import accumulators, tail
 from tests.emulator import integer_reference

@@ -21,7 +21,7 @@ from bfpc.comparison import Verification
 from bfpc.config import Config, load_config
 from bfpc.emulator.session import Emulator, real_values, stored_inputs
 from bfpc.ir.layout import onnx_shape
-from bfpc.simulation import build_simulation
+from bfpc.runtime.simulation import build_simulation
 from tests.emulator import integer_reference
 from tests.networks.onnx_writer import OnnxWriter, Tensor
 from tests.networks.random_networks import random_network

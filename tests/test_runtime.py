@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 import bfpc
-from bfpc import runtime
 from bfpc.backend.build_folder import read_build
 from bfpc.config import load_config
-from bfpc.devices import emulator_device
 from bfpc.emulator.session import Emulator, real_values, stored_inputs
 from bfpc.errors import BuildError, DataError
-from bfpc.execution import Executor
 from bfpc.ir.layout import to_onnx
 from bfpc.pipeline import compile_model
+from bfpc.runtime.devices import emulator_device
+from bfpc.runtime.execution import Executor
 from bfpc.verify import verify
 from tests.networks.onnx_writer import OnnxWriter, Tensor
 
@@ -209,7 +208,7 @@ def test_a_folder_that_cannot_be_written_stays_as_it_is(between: Path, monkeypat
     before = {path: path.stat().st_mtime_ns for path in between.rglob("*")}
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != between / "hls" and access(path, mode))
-    runtime.load(between, "csim").run({"input0": pictures(1)})
+    bfpc.load(between, "csim").run({"input0": pictures(1)})
     assert {path: path.stat().st_mtime_ns for path in between.rglob("*")} == before
 
 

@@ -22,7 +22,7 @@ from bfpc.errors import BuildError
 from bfpc.ir.layout import to_onnx
 from bfpc.numerics.format import BfpTensor
 from bfpc.pipeline import compile_model, first_image
-from bfpc.simulation import build_simulation, run_simulation
+from bfpc.runtime.simulation import build_simulation, run_simulation
 from tests.networks.onnx_writer import OnnxWriter
 from tests.test_runtime import build_of, ends_in_indices, with_host_between
 

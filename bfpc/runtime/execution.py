@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from bfpc.backend.build_folder import Build
 from bfpc.backend.manifest import host_file
-from bfpc.devices import Device, StoredMaps, find_map
 from bfpc.emulator.session import real_values, stored_inputs
-from bfpc.host_model import open_host_model
 from bfpc.ir.layout import to_onnx
 from bfpc.ir.stages import stage_count
 from bfpc.numerics.format import BfpTensor
-from bfpc.signature import Tensors
+from bfpc.runtime.devices import Device, StoredMaps, find_map
+from bfpc.runtime.host_model import open_host_model
+from bfpc.runtime.signature import Tensors
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from bfpc.emulator.session import open_session
 from bfpc.errors import BuildError
 from bfpc.ir.partition import HostNode
-from bfpc.signature import Tensors
+from bfpc.runtime.signature import Tensors
 
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 SESSION_ERRORS = (

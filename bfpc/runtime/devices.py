@@ -18,7 +18,7 @@ from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Channels
 from bfpc.ir.stages import crossing_layers, stage_count, stage_graph
 from bfpc.numerics.format import BfpTensor
-from bfpc.simulation import build_simulation, run_simulation
+from bfpc.runtime.simulation import build_simulation, run_simulation
 
 StoredMaps = Mapping[str, BfpTensor]
 Device = Callable[[int, StoredMaps], dict[str, BfpTensor]]

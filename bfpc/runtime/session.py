@@ -19,12 +19,12 @@ import onnx
 
 from bfpc.backend.build_folder import Build, read_build
 from bfpc.data import Array, load_inputs
-from bfpc.devices import emulator_device, simulation_device
 from bfpc.errors import DataError
-from bfpc.execution import Executor
 from bfpc.output_file import check_writable, write_file
 from bfpc.progress import Progress, silent, step
-from bfpc.signature import Signature, TensorInfo, Tensors, input_specs, read_signature, take_batch
+from bfpc.runtime.devices import emulator_device, simulation_device
+from bfpc.runtime.execution import Executor
+from bfpc.runtime.signature import Signature, TensorInfo, Tensors, input_specs, read_signature, take_batch
 
 DeviceName = Literal["emulator", "csim"]
 DEVICES: tuple[DeviceName, ...] = ("emulator", "csim")

@@ -10,10 +10,10 @@ import onnx
 
 from bfpc.data import Array, InputData
 from bfpc.errors import BuildError
-from bfpc.host_model import open_host_model
 from bfpc.ir.graph import Graph, Port
 from bfpc.ir.layout import onnx_shape
-from bfpc.signature import Signature, take_batch
+from bfpc.runtime.host_model import open_host_model
+from bfpc.runtime.signature import Signature, take_batch
 
 
 def add_host_tensors(data: InputData, model: onnx.ModelProto, signature: Signature, graph: Graph) -> InputData:
