@@ -6,7 +6,7 @@ A tensor that the host makes can come back as a feature map, where its type, its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 import onnx_ir
@@ -114,9 +114,15 @@ def _returning_tensor(value: onnx_ir.Value, net: GraphBuilder) -> Tensor:
     names = [] if producer is None else [input_name(producer, index) for index in range(len(producer.inputs))]
     first = next((net.tensors[name] for name in names if name in net.tensors), None)
     is_told = tensor.axes != AXES_OF_RANK[len(tensor.axes)]  # by what reads it
-    if first is None or is_told or not _fits(first, tensor.shape):
+    if first is None or (is_told and not _has_channels_at(first, tensor.axes.index("C"))):
         return tensor
-    return laid_out(tensor.value, tensor.shape, first.axes)
+    if first.is_whole and first.shape == tensor.shape and "C" in first.axes:
+        return replace(first, value=tensor.value)
+    return tensor if is_told or not _fits(first, tensor.shape) else laid_out(tensor.value, tensor.shape, first.axes)
+
+
+def _has_channels_at(tensor: Tensor, axis: int) -> bool:
+    return len(tensor.axes) > axis and tensor.axes[axis] == "C"
 
 
 def _fits(model: Tensor, shape: tuple[int, ...]) -> bool:

@@ -157,6 +157,35 @@ def test_shapes_known_only_at_run_time_stay_on_the_host(tmp_path: Path) -> None:
     assert_equivalent(network)
 
 
+def test_attention_leaves_the_products_of_maps_to_the_host(tmp_path: Path) -> None:
+    """A layer of a vision transformer: positions stand in one axis, on the host as on the accelerator."""
+    text = """(float[1,3,32,32] x) => (float[1,64,32] y) {
+        patches = Conv<strides=[4,4]>(x, w)
+        line = Constant<value_ints=[1,32,64]>()
+        flat = Reshape(patches, line)
+        tokens = Transpose<perm=[0,2,1]>(flat)
+        q = MatMul(tokens, wq)
+        k = MatMul(tokens, wk)
+        v = MatMul(tokens, wv)
+        keys = Transpose<perm=[0,2,1]>(k)
+        scores = MatMul(q, keys)
+        weights = Softmax<axis=-1>(scores)
+        mixed = MatMul(weights, v)
+        projected = MatMul(mixed, wo)
+        sum = Add(tokens, projected)
+        normal = LayerNormalization(sum, g, b)
+        hidden = MatMul(normal, w1)
+        gelu = Gelu(hidden)
+        second = MatMul(gelu, w2)
+        y = Add(second, sum)
+    }"""
+    square = dict.fromkeys(("wq", "wk", "wv", "wo"), (32, 32))
+    shapes = {"w": (32, 3, 4, 4), "g": (32,), "b": (32,), "w1": (32, 64), "w2": (64, 32), **square}
+    network = read(model_of(text, opset=20, domains="", **shapes), tmp_path)
+    assert chain(network) == [(1, ["MatMul", "Softmax", "MatMul"])]
+    assert_equivalent(network)
+
+
 def test_boxes_are_selected_on_the_host(tmp_path: Path) -> None:
     """The end of a detector: scores by Softmax, then NonMaxSuppression."""
     text = """(float[1,3,8,8] x) => (int64[M,3] selected) {
