@@ -34,14 +34,15 @@ def measure() -> Iterator[Figure]:
         config = load_config("int12").model_copy(update={"preprocessing": TRAINED[name].preprocessing})
         network = read_model(model(name))
         graph = run_passes(network.graph, float_passes(config), Dump(None))
-        statistics = _calibrated(network, graph, config, name)
-        data = _compared(network, config, name)
-        expected = _output(graph, folded_inputs(graph, data.arrays))
+        calibration = calibration_data(network, config, calibration_pictures(name))
+        statistics = _calibrated(graph, calibration)
+        pictures = _compared(network, config, name).arrays
+        expected = _output(graph, folded_inputs(graph, pictures))
         shares = {}
         for layer in graph.layers:
             narrowed = _narrowed(config, layer.name)
-            quantized = run_passes(graph, quantizing_passes(narrowed, statistics, data, silent), Dump(None))
-            found = _output(quantized, real_values(stored_inputs(quantized, data.arrays)))
+            quantized = run_passes(graph, quantizing_passes(narrowed, statistics, calibration, silent), Dump(None))
+            found = _output(quantized, real_values(stored_inputs(quantized, pictures)))
             shares[layer.name] = _noise(expected, found)
         total = sum(shares.values())
         for layer_name in sorted(shares, key=lambda key: -shares[key])[:WORST]:
@@ -49,10 +50,11 @@ def measure() -> Iterator[Figure]:
             yield Figure(what, 100 * shares[layer_name] / total, "% of the noise")
 
 
-def _calibrated(network: Network, graph: Graph, config: Config, name: str) -> Statistics:
-    arrays = calibration_data(network, config, calibration_pictures(name)).arrays
-    count = len(next(iter(arrays.values())))
-    images = (folded_inputs(graph, {key: a[i : i + 1] for key, a in arrays.items()}) for i in range(count))
+def _calibrated(graph: Graph, data: InputData) -> Statistics:
+    images = (
+        folded_inputs(graph, {name: array[index : index + 1] for name, array in data.arrays.items()})
+        for index in range(len(data))
+    )
     return calibrate(graph, images, prepare)
 
 
@@ -62,10 +64,9 @@ def _compared(network: Network, config: Config, name: str) -> InputData:
 
 
 def _narrowed(config: Config, layer: str) -> Config:
-    """The config with the layer's map and weights in 8 bits, and without bias correction."""
+    """The config with the layer's map and weights in 8 bits."""
     override = {"name": escape(layer), "activation": NARROW, "weight": NARROW}
-    document = config.model_dump(mode="json") | {"overrides": [override], "passes": {"correct_bias": False}}
-    return Config.model_validate(document)
+    return Config.model_validate(config.model_dump(mode="json") | {"overrides": [override]})
 
 
 def _output(graph: Graph, maps: Maps) -> NDArray[np.float32]:
