@@ -129,6 +129,18 @@ def test_the_export_takes_and_gives_what_the_network_does(
         np.testing.assert_array_equal(found, expected)
 
 
+def test_an_input_that_nothing_reads_takes_as_many_images_as_the_others(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    unused (float[1, 3, 8, 8] x, float[1, 5] unused) => (float[1, 8, 8, 8] y) { y = Conv <pads = [1, 1, 1, 1]> (x, w) }
+    """
+    onnx.save(with_weights(text, w=(8, 3, 3, 3)), tmp_path / "network.onnx")
+    compile_model(tmp_path / "network.onnx", load_config("int8"), tmp_path / "build")
+    export(tmp_path / "build", tmp_path / "quantized.onnx")
+    feeds = {"x": pictures(3)[:, :, :8, :8], "unused": np.zeros((3, 5), np.float32)}
+    [found] = ort.InferenceSession(tmp_path / "quantized.onnx").run(None, feeds)
+    np.testing.assert_array_equal(found, bfpc.load(tmp_path / "build").run(feeds)[0])
+
+
 def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
     build, output = build_of(with_host_between(), tmp_path), tmp_path / "exported.onnx"
     result = CliRunner().invoke(main, ["export", str(build), "-o", str(output)])

@@ -71,12 +71,13 @@ def _declarations(
     batch = _batch(graph, {**made, **read})
     maps = {port.name: _declare(graph, port, batch) for port in (*graph.inputs, *graph.outputs)}
     constants = {tensor.name for tensor in network.initializer}
-    inputs = {value.name: _resized(value, {**maps, **read}) for value in network.input if value.name not in constants}
-    return inputs, {value.name: _resized(value, {**read, **maps, **made}) for value in network.output}
+    given = [value for value in network.input if value.name not in constants]
+    inputs = {value.name: _resized(value, {**maps, **read}, batch) for value in given}
+    return inputs, {value.name: _resized(value, {**read, **maps, **made}, batch) for value in network.output}
 
 
-def _resized(value: onnx.ValueInfoProto, sizes: Declared) -> onnx.ValueInfoProto:
-    """A declaration with the shape that the value of its name has in `sizes`, if it is there."""
+def _resized(value: onnx.ValueInfoProto, sizes: Declared, batch: Batch) -> onnx.ValueInfoProto:
+    """A declaration with the shape that the value of its name has in `sizes`; one that nothing reads is not there."""
     resized = onnx.ValueInfoProto()
     resized.CopyFrom(value)
     if value.name in sizes:
@@ -84,6 +85,9 @@ def _resized(value: onnx.ValueInfoProto, sizes: Declared) -> onnx.ValueInfoProto
         resized.type.tensor_type.ClearField("shape")
         if kind.HasField("shape"):
             resized.type.tensor_type.shape.CopyFrom(kind.shape)
+    elif batch == "N":
+        for dim in resized.type.tensor_type.shape.dim[:1]:
+            dim.dim_param = "N"
     return resized
 
 
