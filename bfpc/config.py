@@ -99,8 +99,9 @@ class Formats(_Section):
 class Override(_Section):
     """Formats of the layers that all given selectors match; what is not given stays.
 
-    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`. (Where they
-    do not fill whole groups of `k_vec` channels, convolutions stand in its place.) `name` is a glob over layer names.
+    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`, whose name
+    ends in `.aligned` where its parts had to be filled up to groups of `k_vec` channels. Layers that are split for the
+    buffers have names of their own; `name` is a glob over layer names.
     """
 
     name: str | None = Field(None, description="a layer name; * and ? stand for any characters")
