@@ -17,7 +17,8 @@ from PIL import Image
 
 from benchmarks.networks import NETWORKS
 from benchmarks.networks.pictures import synthetic_pictures
-from bfpc.config import Config, Preprocessing, load_config
+from bfpc.config import Config, load_config
+from bfpc.config_sections import Preprocessing
 from bfpc.data import preprocess
 from bfpc.pipeline import compile_model
 

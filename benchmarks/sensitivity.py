@@ -14,11 +14,9 @@ from bfpc.comparison import measure as compare
 from bfpc.config import Config, load_config
 from bfpc.data import InputData, load_inputs
 from bfpc.emulator.session import Emulator, folded_inputs, real_values, stored_inputs
-from bfpc.frontend.reader import Network, read_model
+from bfpc.frontend.reader import Network
 from bfpc.ir.graph import Graph
-from bfpc.passes.calibrate import Statistics, calibrate
-from bfpc.pipeline import Dump, calibration_data, float_passes, prepare, quantizing_passes, run_passes
-from bfpc.progress import silent
+from bfpc.pipeline import prepare_network, quantize_network
 from bfpc.runtime.signature import input_specs, read_signature
 
 TITLE = "Sensitivity: the layers that cost most, in int8 while all others have 12 bits; noise of the first output"
@@ -32,30 +30,19 @@ Maps = dict[str, NDArray[np.float32]]
 def measure() -> Iterator[Figure]:
     for name in available():
         config = load_config("int12").model_copy(update={"preprocessing": TRAINED[name].preprocessing})
-        network = read_model(model(name))
-        graph = run_passes(network.graph, float_passes(config), Dump(None))
-        calibration = calibration_data(network, config, calibration_pictures(name))
-        statistics = _calibrated(graph, calibration)
-        pictures = _compared(network, config, name).arrays
+        prepared = prepare_network(model(name), config, calibration_pictures(name))
+        graph = prepared.graph
+        pictures = _compared(prepared.network, config, name).arrays
         expected = _output(graph, folded_inputs(graph, pictures))
         shares = {}
         for layer in graph.layers:
-            narrowed = _narrowed(config, layer.name)
-            quantized = run_passes(graph, quantizing_passes(narrowed, statistics, calibration, silent), Dump(None))
+            quantized = quantize_network(prepared, _narrowed(config, layer.name))
             found = _output(quantized, real_values(stored_inputs(quantized, pictures)))
             shares[layer.name] = _noise(expected, found)
         total = sum(shares.values())
         for layer_name in sorted(shares, key=lambda key: -shares[key])[:WORST]:
             what = f"{name}, {layer_name} ({type(_node_op(graph, layer_name)).__name__})"
             yield Figure(what, 100 * shares[layer_name] / total, "% of the noise")
-
-
-def _calibrated(graph: Graph, data: InputData) -> Statistics:
-    images = (
-        folded_inputs(graph, {name: array[index : index + 1] for name, array in data.arrays.items()})
-        for index in range(len(data))
-    )
-    return calibrate(graph, images, prepare)
 
 
 def _compared(network: Network, config: Config, name: str) -> InputData:

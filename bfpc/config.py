@@ -4,191 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Literal, NamedTuple, Self, TypeVar
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    Strict,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, Strict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from bfpc.config_faults import describe
 from bfpc.config_file import read_config
-from bfpc.numerics.format import BLOCK_SIZES, MAX_EXPONENT_RANGE, MAX_MANTISSA_BITS, MIN_MANTISSA_BITS
+from bfpc.config_sections import (
+    ActivationFormat,
+    ArchitectureConfig,
+    BlockFormat,
+    Budget,
+    Calibration,
+    Format,
+    Formats,
+    Override,
+    Passes,
+    Position,
+    Preprocessing,
+    Search,
+    Section,
+    Training,
+    Verify,
+)
 
 MIN_K_VEC, MIN_C_VEC = 32, 64  # of an array on `auto`
-LANES = (4, 8, 16, 32, 64, 128, 256)
-ACCUMULATOR_WIDTHS = (32, 40, 48)
-Auto = Literal["auto"]
-Position = Literal["first", "last"]
-
-
-def _one_of(*allowed: int | str) -> AfterValidator:
-    def check(value: int | str) -> int | str:
-        if value not in allowed:
-            raise PydanticCustomError("one_of", "not an allowed value")
-        return value
-
-    return AfterValidator(check)
-
-
-def _listed(values: Iterable[int]) -> str:
-    return ", ".join(map(str, values))
-
-
-class _Section(BaseModel):
-    """Base of the models. A field's description says what it may hold; messages quote it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_serializer(mode="wrap")
-    def _as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without defaults, so that it reads back equal: a section may hold just what differs from another."""
-        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
-
-
-class Format(_Section):
-    """A BFP format without its exponent. Depthwise weights need no more: the taps of a channel are their blocks."""
-
-    mantissa_bits: int = Field(
-        8,
-        ge=MIN_MANTISSA_BITS,
-        le=MAX_MANTISSA_BITS,
-        description=f"a whole number from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}",
-    )
-    exponent_range: int = Field(
-        3, ge=0, le=MAX_EXPONENT_RANGE, description=f"a whole number of octaves from 0 to {MAX_EXPONENT_RANGE}"
-    )
-
-
-class BlockFormat(Format):
-    """The format of dense weights: blocks of input channels share an exponent."""
-
-    block_size: Annotated[int, _one_of(*BLOCK_SIZES)] = Field(16, description=f"one of {_listed(BLOCK_SIZES)}")
-
-
-class ActivationFormat(BlockFormat):
-    """Feature maps. `unsigned`: store a map that is proved non-negative without a sign, one bit more precise."""
-
-    exponent_range: int = Field(
-        7, ge=0, le=MAX_EXPONENT_RANGE, description=f"a whole number of octaves from 0 to {MAX_EXPONENT_RANGE}"
-    )
-    unsigned: bool = Field(True, description="true or false")
-
-
-class Formats(_Section):
-    """The formats of everything that no override names. `input` and `output` hold what differs from `activation`."""
-
-    activation: ActivationFormat = ActivationFormat()
-    weight: BlockFormat = BlockFormat()
-    depthwise_weight: Format = Format()
-    input: ActivationFormat = ActivationFormat()
-    output: ActivationFormat = ActivationFormat()
-
-
-class Override(_Section):
-    """Formats of the layers that all given selectors match; what is not given stays.
-
-    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`, whose name
-    ends in `.aligned` where its parts had to be filled up to groups of `k_vec` channels. Layers that are split for the
-    buffers have names of their own; `name` is a glob over layer names.
-    """
-
-    name: str | None = Field(None, description="a layer name; * and ? stand for any characters")
-    operator: Literal["Conv", "Depthwise", "Pass", "Concat"] | None = Field(
-        None, description="Conv, Depthwise, Pass or Concat"
-    )
-    position: Position | None = Field(None, description="first or last")
-    activation: ActivationFormat = ActivationFormat()
-    weight: BlockFormat = BlockFormat()
-
-    @model_validator(mode="after")
-    def _selects(self) -> Self:
-        if not any((self.name, self.operator, self.position)):
-            raise PydanticCustomError("no_selector", "selects no layer", {"fix": "add name:, operator: or position:"})
-        return self
-
-    def selectors(self) -> str:
-        """What it selects, as one reads it in the config."""
-        given = {key: getattr(self, key) for key in ("name", "operator", "position")}
-        return ", ".join(f"{key}: {value}" for key, value in given.items() if value is not None)
-
-    def matches(self, name: str, operator: str, positions: Iterable[Position]) -> bool:
-        return (
-            (self.name is None or fnmatchcase(name, self.name))
-            and self.operator in (None, operator)
-            and (self.position is None or self.position in positions)
-        )
-
-
-class Passes(_Section):
-    """Optional passes."""
-
-    correct_bias: bool = Field(True, description="true or false")
-
-
-class Calibration(_Section):
-    """How much of the calibration data is used."""
-
-    images: int = Field(8, ge=1, description="a whole number, at least 1")
-
-
-PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1, max_length=4)]
-Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Strict(False)]
-
-
-class Preprocessing(_Section):
-    """From a picture to a network input: resize, crop the center, then (x / divide - mean) / std per channel.
-
-    Pixels are 0 to 255. `mean` and `std` stand in the order of `channels`, one number each or one for all.
-    """
-
-    resize: int | None = Field(None, ge=1, description="length of the shorter side in pixels, or null")
-    crop: Size | None = Field(None, description="[height, width] in pixels, or null for the network's input size")
-    channels: Literal["RGB", "BGR"] = Field("RGB", description="RGB or BGR")
-    divide: float = Field(255.0, gt=0, description="a number above 0")
-    mean: PerChannel = Field((0.0,), description="a list of numbers, one per channel")
-    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Field(min_length=1, max_length=4)] = Field(
-        (1.0,), description="a list of numbers above 0, one per channel"
-    )
-
-
-class Verify(_Section):
-    """What `bfpc verify` demands of every output; null demands nothing."""
-
-    min_sqnr_db: float | None = Field(None, description="decibels, or null")
-    min_top1_agreement: float | None = Field(None, ge=0, le=1, description="a fraction from 0 to 1, or null")
-
-
-Lanes = Annotated[int | Auto, _one_of("auto", *LANES)]
-_LANES_TEXT = f"auto or one of {_listed(LANES)}"
-
-
-class ArchitectureConfig(_Section):
-    """The size of the accelerator; `auto` takes the smallest that serves the network well."""
-
-    c_vec: Lanes = Field("auto", description=_LANES_TEXT)
-    k_vec: Lanes = Field("auto", description=_LANES_TEXT)
-    block: Annotated[int | Auto, _one_of("auto", *BLOCK_SIZES)] = Field(
-        "auto", description=f"auto or one of {_listed(BLOCK_SIZES)}"
-    )
-    accumulator_bits: Annotated[int | Auto, _one_of("auto", *ACCUMULATOR_WIDTHS)] = Field(
-        "auto", description=f"auto or one of {_listed(ACCUMULATOR_WIDTHS)}"
-    )
-    feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
-    accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
-    clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
-    dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
 
 
 class ArraySize(NamedTuple):
@@ -207,15 +50,24 @@ class LayerFormats:
     depthwise_weight: Format
 
 
-class Config(_Section):
-    """Everything a user decides."""
+class Config(Section):
+    """Everything a user decides.
 
+    `precision: auto` lets the compiler choose the formats under `budget`, from what `search` lists, and beginning with
+    those given. `arithmetic: published` is the paper's own, which only the emulator knows.
+    """
+
+    precision: Literal["given", "auto"] = Field("given", description="given or auto")
+    arithmetic: Literal["exact", "published"] = Field("exact", description="exact or published")
     formats: Formats = Formats()
     overrides: Annotated[tuple[Override, ...], Strict(False)] = Field((), description="a list of overrides")
     passes: Passes = Passes()
     calibration: Calibration = Calibration()
     preprocessing: Preprocessing = Preprocessing()
     verify: Verify = Verify()
+    budget: Budget | None = None
+    search: Search = Search()
+    training: Training = Training()
     architecture: ArchitectureConfig = ArchitectureConfig()
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bfpc.config import Preprocessing
+from bfpc.config_sections import Preprocessing
 from bfpc.errors import DataError
 from bfpc.ir.layout import Axes, to_onnx
 

@@ -56,6 +56,19 @@ class Compiled:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A network as the quantizing passes take it.
+
+    graph: its layers in float32. data: the calibration images, which `statistics` were measured on.
+    """
+
+    network: Network
+    graph: Graph
+    data: InputData
+    statistics: Statistics
+
+
 def compile_model(
     model: Path,
     config: Config,
@@ -70,12 +83,10 @@ def compile_model(
     after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
     """
     check_replaceable(output)
-    network = step(progress, "reading the model", lambda: read_model(model))
     dump = Dump(dump_ir)
-    graph = run_passes(network.graph, float_passes(config), dump)
-    data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
-    statistics = calibrate(graph, progress(list(_images(graph, data)), "calibrating"), prepare)
-    graph = run_passes(graph, quantizing_passes(config, statistics, data, progress), dump)
+    prepared = prepare_network(model, config, calibration, dump, progress)
+    network, data = prepared.network, prepared.data
+    graph = quantize_network(prepared, config, dump, progress)
     architecture = size_architecture(graph, config.architecture, config.array_size)
     outputs = [value.name for value in network.model.graph.output]
     onnx = network.model.SerializeToString(deterministic=True)
@@ -83,6 +94,25 @@ def compile_model(
     vectors = step(progress, "running one image", lambda: make_vectors(graph, architecture.k_vec, data))
     step(progress, "writing the build", lambda: write_build(design, output, vectors))
     return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))
+
+
+def prepare_network(
+    model: Path, config: Config, calibration: Path | None, dump: Dump | None = None, progress: Progress = silent
+) -> Prepared:
+    """Reads a network, makes layers of it, and calibrates them; see `compile_model`."""
+    network = step(progress, "reading the model", lambda: read_model(model))
+    graph = run_passes(network.graph, float_passes(config), dump or Dump(None))
+    data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
+    statistics = calibrate(graph, progress(list(_images(graph, data)), "calibrating"), prepare)
+    return Prepared(network, graph, data, statistics)
+
+
+def quantize_network(
+    prepared: Prepared, config: Config, dump: Dump | None = None, progress: Progress = silent
+) -> Graph:
+    """The quantized graph: what the formats and passes of `config` make of the network."""
+    passes = quantizing_passes(config, prepared.statistics, prepared.data, progress)
+    return run_passes(prepared.graph, passes, dump or Dump(None))
 
 
 def calibration_data(network: Network, config: Config, source: Path | None) -> InputData:

@@ -15,7 +15,7 @@ from bfpc.backend.bit_packing import Words
 from bfpc.backend.build_folder import Build, read_build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, Measure, Verification, measure
-from bfpc.config import Verify
+from bfpc.config_sections import Verify
 from bfpc.data import load_inputs
 from bfpc.emulator.session import of_image, real_values, stored_inputs
 from bfpc.errors import BuildError

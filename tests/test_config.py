@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from bfpc.config import ActivationFormat, Config, Formats, Override, Position, Preprocessing, load_config
+from bfpc.config import Config, load_config
 from bfpc.config_file import preset_names
+from bfpc.config_sections import ActivationFormat, Formats, Override, Position, Preprocessing
 from bfpc.errors import ConfigError
 
 PRESET_WIDTHS = {"int12": (12, 12), "int8": (8, 8), "int6": (6, 6), "int5": (5, 5), "int54": (5, 4), "int4": (4, 4)}

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bfpc.config import Preprocessing
+from bfpc.config_sections import Preprocessing
 from bfpc.data import InputSpec, load_inputs
 from bfpc.errors import DataError
 

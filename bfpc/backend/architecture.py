@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bfpc.config import ACCUMULATOR_WIDTHS, ArchitectureConfig, ArraySize
+from bfpc.config import ArraySize
+from bfpc.config_sections import ACCUMULATOR_WIDTHS, ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv

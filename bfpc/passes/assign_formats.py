@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import frexp
 
-from bfpc.config import ActivationFormat, Config, LayerFormats, Position
+from bfpc.config import Config, LayerFormats
+from bfpc.config_sections import ActivationFormat, Position
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Clip, Concat, Layer, Pass, PositionScale, Table
 from bfpc.numerics.format import BfpFormat

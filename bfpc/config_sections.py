@@ -1,0 +1,237 @@
+"""The sections of the config, as validated, frozen models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from bfpc.numerics.format import BLOCK_SIZES, MAX_EXPONENT_RANGE, MAX_MANTISSA_BITS, MIN_MANTISSA_BITS
+
+LANES = (4, 8, 16, 32, 64, 128, 256)
+ACCUMULATOR_WIDTHS = (32, 40, 48)
+MULTIPLIED_BITS = tuple(range(MIN_MANTISSA_BITS, MAX_MANTISSA_BITS + 1))
+Auto = Literal["auto"]
+Position = Literal["first", "last"]
+
+
+def _one_of(*allowed: int | str) -> AfterValidator:
+    def check(value: int | str) -> int | str:
+        if value not in allowed:
+            raise PydanticCustomError("one_of", "not an allowed value")
+        return value
+
+    return AfterValidator(check)
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+class Section(BaseModel):
+    """Base of the models. A field's description says what it may hold; messages quote it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without defaults, so that it reads back equal: a section may hold just what differs from another."""
+        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
+
+
+class Format(Section):
+    """A BFP format without its exponent. Depthwise weights need no more: the taps of a channel are their blocks."""
+
+    mantissa_bits: int = Field(
+        8,
+        ge=MIN_MANTISSA_BITS,
+        le=MAX_MANTISSA_BITS,
+        description=f"a whole number from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}",
+    )
+    exponent_range: int = Field(
+        3, ge=0, le=MAX_EXPONENT_RANGE, description=f"a whole number of octaves from 0 to {MAX_EXPONENT_RANGE}"
+    )
+
+
+class BlockFormat(Format):
+    """The format of dense weights: blocks of input channels share an exponent."""
+
+    block_size: Annotated[int, _one_of(*BLOCK_SIZES)] = Field(16, description=f"one of {_listed(BLOCK_SIZES)}")
+
+
+class ActivationFormat(BlockFormat):
+    """Feature maps. `unsigned`: store a map that is proved non-negative without a sign, one bit more precise."""
+
+    exponent_range: int = Field(
+        7, ge=0, le=MAX_EXPONENT_RANGE, description=f"a whole number of octaves from 0 to {MAX_EXPONENT_RANGE}"
+    )
+    unsigned: bool = Field(True, description="true or false")
+
+
+class Formats(Section):
+    """The formats of everything that no override names. `input` and `output` hold what differs from `activation`."""
+
+    activation: ActivationFormat = ActivationFormat()
+    weight: BlockFormat = BlockFormat()
+    depthwise_weight: Format = Format()
+    input: ActivationFormat = ActivationFormat()
+    output: ActivationFormat = ActivationFormat()
+
+
+class Override(Section):
+    """Formats of the layers that all given selectors match; what is not given stays.
+
+    A layer's `activation` is the map it writes; maps that are concatenated take the format of the `Concat`, whose name
+    ends in `.aligned` where its parts had to be filled up to groups of `k_vec` channels. Layers that are split for the
+    buffers have names of their own; `name` is a glob over layer names.
+    """
+
+    name: str | None = Field(None, description="a layer name; * and ? stand for any characters")
+    operator: Literal["Conv", "Depthwise", "Pass", "Concat"] | None = Field(
+        None, description="Conv, Depthwise, Pass or Concat"
+    )
+    position: Position | None = Field(None, description="first or last")
+    activation: ActivationFormat = ActivationFormat()
+    weight: BlockFormat = BlockFormat()
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        if not any((self.name, self.operator, self.position)):
+            raise PydanticCustomError("no_selector", "selects no layer", {"fix": "add name:, operator: or position:"})
+        return self
+
+    def selectors(self) -> str:
+        """What it selects, as one reads it in the config."""
+        given = {key: getattr(self, key) for key in ("name", "operator", "position")}
+        return ", ".join(f"{key}: {value}" for key, value in given.items() if value is not None)
+
+    def matches(self, name: str, operator: str, positions: Iterable[Position]) -> bool:
+        return (
+            (self.name is None or fnmatchcase(name, self.name))
+            and self.operator in (None, operator)
+            and (self.position is None or self.position in positions)
+        )
+
+
+class Passes(Section):
+    """Optional passes."""
+
+    correct_bias: bool = Field(True, description="true or false")
+
+
+class Calibration(Section):
+    """How much of the calibration data is used."""
+
+    images: int = Field(8, ge=1, description="a whole number, at least 1")
+
+
+PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1, max_length=4)]
+Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Strict(False)]
+
+
+class Preprocessing(Section):
+    """From a picture to a network input: resize, crop the center, then (x / divide - mean) / std per channel.
+
+    Pixels are 0 to 255. `mean` and `std` stand in the order of `channels`, one number each or one for all.
+    """
+
+    resize: int | None = Field(None, ge=1, description="length of the shorter side in pixels, or null")
+    crop: Size | None = Field(None, description="[height, width] in pixels, or null for the network's input size")
+    channels: Literal["RGB", "BGR"] = Field("RGB", description="RGB or BGR")
+    divide: float = Field(255.0, gt=0, description="a number above 0")
+    mean: PerChannel = Field((0.0,), description="a list of numbers, one per channel")
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Field(min_length=1, max_length=4)] = Field(
+        (1.0,), description="a list of numbers above 0, one per channel"
+    )
+
+
+class Verify(Section):
+    """What `bfpc verify` demands of every output; null demands nothing."""
+
+    min_sqnr_db: float | None = Field(None, description="decibels, or null")
+    min_top1_agreement: float | None = Field(None, ge=0, le=1, description="a fraction from 0 to 1, or null")
+
+
+Lanes = Annotated[int | Auto, _one_of("auto", *LANES)]
+_LANES_TEXT = f"auto or one of {_listed(LANES)}"
+
+
+class ArchitectureConfig(Section):
+    """The size of the accelerator; `auto` takes the smallest that serves the network well.
+
+    `activation_bits` and `weight_bits` are of the mantissas that the array multiplies at a time: a layer with wider
+    ones takes several passes. `auto` takes the widest in use, so that one pass is enough.
+    """
+
+    c_vec: Lanes = Field("auto", description=_LANES_TEXT)
+    k_vec: Lanes = Field("auto", description=_LANES_TEXT)
+    block: Annotated[int | Auto, _one_of("auto", *BLOCK_SIZES)] = Field(
+        "auto", description=f"auto or one of {_listed(BLOCK_SIZES)}"
+    )
+    activation_bits: Annotated[int | Auto, _one_of("auto", *MULTIPLIED_BITS)] = Field(
+        "auto", description=f"auto or one of {_listed(MULTIPLIED_BITS)}"
+    )
+    weight_bits: Annotated[int | Auto, _one_of("auto", *MULTIPLIED_BITS)] = Field(
+        "auto", description=f"auto or one of {_listed(MULTIPLIED_BITS)}"
+    )
+    accumulator_bits: Annotated[int | Auto, _one_of("auto", *ACCUMULATOR_WIDTHS)] = Field(
+        "auto", description=f"auto or one of {_listed(ACCUMULATOR_WIDTHS)}"
+    )
+    feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
+    accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
+    clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
+    dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
+
+
+Widths = Annotated[tuple[Annotated[int, _one_of(*MULTIPLIED_BITS)], ...], Strict(False), Field(min_length=1)]
+BlockSizes = Annotated[tuple[Annotated[int, _one_of(*BLOCK_SIZES)], ...], Strict(False), Field(min_length=1)]
+
+
+class Budget(Section):
+    """What `precision: auto` must keep to: with `at_least` the lowest cost, with `at_most` the highest accuracy."""
+
+    accuracy: str = Field("sqnr_db", description="sqnr_db, top1_agreement, or a function as module:name")
+    at_least: float | None = Field(None, description="a number, or null")
+    cost: Literal["weight_bits", "dram_bytes", "cycles", "area"] = Field(
+        "weight_bits", description="weight_bits, dram_bytes, cycles or area"
+    )
+    at_most: float | None = Field(None, gt=0, description="a number above 0, or null")
+
+    @model_validator(mode="after")
+    def _bounds_one(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            fix = "give at_least: to bound the accuracy, or at_most: to bound the cost"
+            raise PydanticCustomError("no_bound", "bounds the accuracy or the cost, one of them", {"fix": fix})
+        return self
+
+
+class Search(Section):
+    """What `precision: auto` chooses from, for each layer."""
+
+    activation_bits: Widths = Field(
+        (4, 5, 6, 8), description=f"a list of whole numbers from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}"
+    )
+    weight_bits: Widths = Field(
+        (3, 4, 5, 6, 8), description=f"a list of whole numbers from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}"
+    )
+    block_sizes: BlockSizes = Field((16, 32), description=f"a list of block sizes, each one of {_listed(BLOCK_SIZES)}")
+
+
+class Training(Section):
+    """How `bfpc retrain` trains."""
+
+    batch: int = Field(64, ge=1, description="a whole number of images, at least 1")
+    learning_rate: float = Field(1e-4, gt=0, description="a number above 0")
+    batch_norm: Literal["folded", "kept"] = Field("folded", description="folded or kept")
