@@ -1,4 +1,7 @@
-"""Calibration and verification data: pictures, arrays, or synthetic pictures, as the network's inputs."""
+"""Calibration and evaluation data: pictures, arrays, or synthetic pictures, as the network's inputs.
+
+`open_inputs` reads no more than it must; images come when they are taken.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from bfpc.errors import DataError
 from bfpc.ir.layout import Axes, to_onnx
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SYNTHETIC_IMAGES = 8
 SYNTHETIC_CELLS = (3, 6, 12, 24, 48)  # coarse to fine; each half as strong as the one before
 
 FLOAT32 = np.dtype(np.float32)  # of all maps, whatever the element type of the ONNX input
@@ -62,21 +66,115 @@ class InputData:
         return next((len(array) for name, array in self.arrays.items() if name not in self.shared), 1)
 
 
-def load_inputs(
-    source: Path | None, inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int, seed: int = 0
-) -> InputData:
-    """At most `limit` images from `source`: a picture, a folder of them, .npy, .npz, or synthetic data for None.
+class Inputs(Protocol):
+    """Images that a network can take. `names`: of the picture files, without suffix, else "0", "1" and so on.
+
+    Pickled, it holds the place of the images, or arrays that are in memory anyway.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Sequence[int]) -> dict[str, Array]:
+        """Per input name an array [images, ...] of these images; inputs that all images share are without that axis.
+
+        Raises DataError where an image cannot be read or does not fit.
+        """
+
+
+def open_inputs(
+    source: Path | None, specs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int | None, seed: int = 0
+) -> Inputs:
+    """At most `limit` images of `source`: a picture, a folder of them, .npy, .npz, or synthetic data for None.
 
     Arrays are taken as they are; pictures are preprocessed. Raises DataError where the data is missing or does not fit.
     """
-    shared = frozenset(spec.name for spec in inputs if not spec.per_image)
     if source is None:
-        return InputData(*_synthetic(inputs, preprocessing, limit, seed), shared)
+        return _synthetic(specs, preprocessing, SYNTHETIC_IMAGES if limit is None else limit, seed)
     if not source.exists():
         raise DataError("no such file or folder", where=str(source), fix="give a folder of pictures, a .npy or a .npz")
     if source.suffix in (".npy", ".npz") and source.is_file():
-        return InputData(_from_arrays(_load_arrays(source), inputs, limit, str(source)), (), shared)
-    return InputData(_from_pictures(_list_pictures(source)[:limit], inputs, preprocessing, str(source)))
+        return _open_arrays(_read_arrays(source.absolute()), specs, limit, str(source))
+    return _open_pictures(_list_pictures(source.absolute())[:limit], specs, preprocessing, str(source))
+
+
+def load_inputs(
+    source: Path | None, inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int | None, seed: int = 0
+) -> InputData:
+    """All images of `open_inputs` at once."""
+    opened = open_inputs(source, inputs, preprocessing, limit, seed)
+    shared = frozenset(spec.name for spec in inputs if not spec.per_image)
+    return InputData(opened.take(range(len(opened))), opened.warnings, shared)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Picture files for a network's only input."""
+
+    paths: tuple[Path, ...]
+    spec: InputSpec
+    preprocessing: Preprocessing
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(path.stem for path in self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, indices: Sequence[int]) -> dict[str, Array]:
+        shape = self.spec.map_shape
+        assert shape is not None, f"{self.spec.name} is no picture"
+        maps = np.stack([preprocess(_open_picture(self.paths[index]), shape, self.preprocessing) for index in indices])
+        return {self.spec.name: _as_elements(to_onnx(maps, self.spec.axes), self.spec.dtype)}
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array as it lies in a file; what is read of it is what is used."""
+
+    path: Path
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+
+    def open(self) -> Array:
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """An array for each input, with an axis of images in front where it has one for each image."""
+
+    specs: tuple[InputSpec, ...]
+    arrays: Mapping[str, Array | StoredArray]
+    count: int
+    where: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(self.count)))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def take(self, indices: Sequence[int]) -> dict[str, Array]:
+        return {spec.name: self._take(spec, np.asarray(indices, np.intp)) for spec in self.specs}
+
+    def _take(self, spec: InputSpec, indices: NDArray[np.intp]) -> Array:
+        array = self.arrays[spec.name]
+        opened = array.open() if isinstance(array, StoredArray) else array
+        if spec.per_image:
+            opened = opened.reshape(-1, *spec.shape[1:])[indices]  # one image may come without the batch axis
+        return _convert(opened, spec, f"{self.where}, input {spec.name}")
 
 
 def preprocess(picture: Image.Image, shape: tuple[int, int, int], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -119,16 +217,14 @@ def _list_pictures(source: Path) -> list[Path]:
     return pictures
 
 
-def _from_pictures(
-    pictures: list[Path], inputs: Sequence[InputSpec], preprocessing: Preprocessing, where: str
-) -> dict[str, Array]:
-    shape = inputs[0].map_shape
-    if len(inputs) != 1 or shape is None:
-        takes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in inputs)
+def _open_pictures(
+    paths: Sequence[Path], specs: Sequence[InputSpec], preprocessing: Preprocessing, where: str
+) -> Pictures:
+    if len(specs) != 1 or specs[0].map_shape is None:
+        takes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
         fix = "give a .npz with one array for each input name"
         raise DataError(f"pictures do not fit a network that takes {takes}", where=where, fix=fix)
-    maps = np.stack([preprocess(_open_picture(path), shape, preprocessing) for path in pictures])
-    return {inputs[0].name: _as_elements(to_onnx(maps, inputs[0].axes), inputs[0].dtype)}
+    return Pictures(tuple(paths), specs[0], preprocessing)
 
 
 def _as_elements(pixels: NDArray[np.floating], dtype: np.dtype[Any]) -> Array:
@@ -149,55 +245,64 @@ def _open_picture(path: Path) -> Image.Image:
     return picture
 
 
-def _load_arrays(source: Path) -> dict[str, Array]:
-    """The arrays of a .npz by their names; a .npy is one without a name."""
+def _read_arrays(source: Path) -> dict[str, Array | StoredArray]:
+    """The arrays of a .npz by their names; a .npy is one without a name, which stays in its file."""
     try:
-        with source.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            return {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        if source.suffix == ".npy":
+            mapped = np.lib.format.open_memmap(source, mode="r")
+            order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
+            return {"": StoredArray(source, mapped.offset, mapped.dtype, mapped.shape, order)}
+        with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         fix = "write it with numpy.save or numpy.savez, without objects"
         raise DataError(f"not a readable array file: {error}", where=str(source), fix=fix) from None
 
 
-def _from_arrays(arrays: Mapping[str, Array], inputs: Sequence[InputSpec], limit: int, where: str) -> dict[str, Array]:
-    if len(arrays) == len(inputs) == 1:
-        arrays = {inputs[0].name: next(iter(arrays.values()))}  # whatever its name
-    missing = [spec.name for spec in inputs if spec.name not in arrays]
+def _open_arrays(
+    arrays: Mapping[str, Array | StoredArray], specs: Sequence[InputSpec], limit: int | None, where: str
+) -> Arrays:
+    if len(arrays) == len(specs) == 1:
+        arrays = {specs[0].name: next(iter(arrays.values()))}  # whatever its name
+    missing = [spec.name for spec in specs if spec.name not in arrays]
     if missing:
         has = ", ".join(name or "one array without a name" for name in arrays) or "nothing"
-        fix = f"save a .npz with the keys {', '.join(spec.name for spec in inputs)}"
+        fix = f"save a .npz with the keys {', '.join(spec.name for spec in specs)}"
         raise DataError(f"no array for the input {', '.join(missing)}; the file holds {has}", where=where, fix=fix)
-    fitted = {spec.name: _fit(arrays[spec.name], spec, limit, where) for spec in inputs}
-    counts = {spec.name: len(fitted[spec.name]) for spec in inputs if spec.per_image}
+    counts = {spec.name: _count(arrays[spec.name], spec, where) for spec in specs}
+    counts = {spec.name: min(counts[spec.name], limit or counts[spec.name]) for spec in specs if spec.per_image}
     if len(set(counts.values())) > 1:
         lengths = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise DataError(f"the inputs differ in their number of images: {lengths}", where=where, fix="give each as many")
-    return fitted
+    return Arrays(tuple(specs), arrays, next(iter(counts.values()), 1), where)
 
 
-def _fit(array: Array, spec: InputSpec, limit: int, where: str) -> Array:
-    """`array` as a batch for `spec`; one image may come without the batch axis."""
+def _count(array: Array | StoredArray, spec: InputSpec, where: str) -> int:
+    """How many images an array holds. Raises DataError where its shape or element type does not fit the input."""
     place = f"{where}, input {spec.name}"
+    _check_convertible(array, spec, place)
     if not spec.per_image:
         if array.shape != spec.shape:
             what = f"an array has shape {array.shape}, the network takes {spec.shape}"
             raise DataError(what, where=place, fix="save it in this layout: it is the same for all images")
-        return _convert(array, spec, place)
-    expected = f"(any number, {', '.join(map(str, spec.shape[1:]))})"
+        return 1
     if array.shape == spec.shape[1:]:
-        array = array[np.newaxis]
-    if array.shape[1:] != spec.shape[1:] or array.ndim != len(spec.shape) or not len(array):
+        return 1
+    if array.shape[1:] != spec.shape[1:] or len(array.shape) != len(spec.shape) or not array.shape[0]:
+        expected = f"(any number, {', '.join(map(str, spec.shape[1:]))})"
         what = f"an array has shape {array.shape}, the network takes {expected}"
         raise DataError(what, where=place, fix="save it in this layout; one image may come without the first axis")
-    return _convert(array[:limit], spec, place)
+    return array.shape[0]
+
+
+def _check_convertible(array: Array | StoredArray, spec: InputSpec, place: str) -> None:
+    if not (np.can_cast(array.dtype, spec.dtype, "same_kind") and array.dtype.kind in "buif"):
+        what = f"an array of {array.dtype} where the network takes {spec.dtype}"
+        raise DataError(what, where=place, fix=f"save it as {spec.dtype}")
 
 
 def _convert(array: Array, spec: InputSpec, place: str) -> Array:
     """The array in the element type of its input."""
-    if not (np.can_cast(array.dtype, spec.dtype, "same_kind") and array.dtype.kind in "buif"):
-        what = f"an array of {array.dtype} where the network takes {spec.dtype}"
-        raise DataError(what, where=place, fix=f"save it as {spec.dtype}")
     with np.errstate(over="ignore"):
         converted = array.astype(spec.dtype)
     if spec.dtype.kind == "f" and not np.isfinite(converted).all():
@@ -205,17 +310,14 @@ def _convert(array: Array, spec: InputSpec, place: str) -> Array:
     return converted
 
 
-def _synthetic(
-    inputs: Sequence[InputSpec], preprocessing: Preprocessing, limit: int, seed: int
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Arrays, and the warning that they come with."""
+def _synthetic(specs: Sequence[InputSpec], preprocessing: Preprocessing, images: int, seed: int) -> Arrays:
     random = np.random.default_rng(seed)
-    arrays = {spec.name: _synthetic_input(spec, preprocessing, limit, random) for spec in inputs}
+    arrays = {spec.name: _synthetic_input(spec, preprocessing, images, random) for spec in specs}
     warning = (
-        f"no data given: using {limit} synthetic pictures, which real ones will differ from; "
+        f"no data given: using {images} synthetic pictures, which real ones will differ from; "
         "accuracy suffers and figures mean little. Give a folder of pictures, .npy or .npz."
     )
-    return arrays, (warning,)
+    return Arrays(tuple(specs), arrays, images, "synthetic data", (warning,))
 
 
 def _synthetic_input(spec: InputSpec, preprocessing: Preprocessing, count: int, random: np.random.Generator) -> Array:
