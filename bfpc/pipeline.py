@@ -14,7 +14,7 @@ from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config
 from bfpc.data import InputData, load_inputs
 from bfpc.emulator.session import Emulator, Maps, folded_inputs, of_image, real_values, stored_inputs
-from bfpc.errors import BuildError
+from bfpc.errors import BuildError, ConfigError
 from bfpc.frontend.reader import Network, read_model
 from bfpc.ir.graph import Graph, GraphError
 from bfpc.ir.text import print_graph
@@ -83,6 +83,9 @@ def compile_model(
     after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
     """
     check_replaceable(output)
+    if config.arithmetic != "exact":
+        fix = "measure it with bfpc evaluate, or give arithmetic: exact"
+        raise ConfigError("no hardware computes the published arithmetic", where="arithmetic:", fix=fix)
     dump = Dump(dump_ir)
     prepared = prepare_network(model, config, calibration, dump, progress)
     network, data = prepared.network, prepared.data

@@ -22,12 +22,12 @@ def lower_quantizer(
     LSB, float32 [batch, blocks, 1, height * width].
     """
     x = _blocked(builder, x, shape, format)
-    lsb = _power_of_two(builder, _block_maximum(builder, x, exponent, format), 1 - format.magnitude_bits)
+    lsb = power_of_two(builder, _block_maximum(builder, x, exponent, format), 1 - format.magnitude_bits)
     top = format.exponent + format.exponent_range
     # No block of integers is shorter than 0 bits, which keeps its exponent above this.
     bottom = max(format.exponent, min(exponent - format.magnitude_bits, top))
     lsb = builder.call("Clip", lsb, builder.number(2.0**bottom, lsb), builder.number(2.0**top, lsb))
-    x = _rounded(builder, x, lsb)
+    x = rounded(builder, x, lsb)
     x, lsb = builder.cast(x, FLOAT32), builder.cast(lsb, FLOAT32)
     x = builder.call("Min", x, builder.call("Mul", lsb, builder.number(format.max_mantissa, lsb)))
     if format.signed:
@@ -50,8 +50,8 @@ def lower_input_quantizer(builder: OnnxBuilder, x: Tensor, shape: tuple[int, int
     maximum = builder.call("Max", builder.reduce("ReduceMax", x, 2), less)
     bounds = (2.0 ** (exponent + format.magnitude_bits - 1) for exponent in (format.exponent, top))
     maximum = builder.call("Clip", maximum, *(builder.number(bound, x) for bound in bounds))
-    lsb = _power_of_two(builder, maximum, 1 - format.magnitude_bits)
-    x = builder.call("Min", _rounded(builder, x, lsb), builder.call("Mul", lsb, builder.number(format.max_mantissa, x)))
+    lsb = power_of_two(builder, maximum, 1 - format.magnitude_bits)
+    x = builder.call("Min", rounded(builder, x, lsb), builder.call("Mul", lsb, builder.number(format.max_mantissa, x)))
     x = builder.call("Max", x, builder.number(format.min_mantissa * 2.0**top, x))
     return builder.call("Reshape", x, builder.integers(0, *shape))
 
@@ -77,7 +77,7 @@ def _block_maximum(builder: OnnxBuilder, x: Tensor, exponent: int, format: BfpFo
     return builder.call("Max", largest, below_zero)
 
 
-def _power_of_two(builder: OnnxBuilder, x: Tensor, scale: int) -> Tensor:
+def power_of_two(builder: OnnxBuilder, x: Tensor, scale: int) -> Tensor:
     """The largest power of two up to x, times `2**scale`."""
     precision = _precision(x)
     q = builder.call("Mul", x, builder.number((2.0 ** (precision - 1) + 1) * 2.0**scale, x))
@@ -85,7 +85,7 @@ def _power_of_two(builder: OnnxBuilder, x: Tensor, scale: int) -> Tensor:
     return builder.call("Sub", q, builder.call("Sub", q, builder.call("Mul", q, builder.number(2.0**-precision, q))))
 
 
-def _rounded(builder: OnnxBuilder, x: Tensor, lsb: Tensor) -> Tensor:
+def rounded(builder: OnnxBuilder, x: Tensor, lsb: Tensor) -> Tensor:
     """x as multiples of the LSBs."""
     magic = builder.call("Mul", lsb, builder.number(1.5 * 2.0 ** (_precision(x) - 1), x))
     return builder.call("Sub", builder.call("Add", x, magic), magic)
