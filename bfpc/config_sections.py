@@ -230,8 +230,20 @@ class Search(Section):
 
 
 class Training(Section):
-    """How `bfpc retrain` trains."""
+    """How `bfpc retrain` trains.
+
+    `batch` is of one process. The learning rate rises over the first steps and falls to 0 along a cosine. Without
+    labels the float network teaches; with labels `distillation` is its share of the loss, and 1 leaves the labels to the
+    figures. Class scores are compared at a `temperature`. `flip` mirrors half of the images, `crop_padding` shifts them
+    by up to so many pixels and fills up with zeros. `mixed_precision` is for GPUs: the products of mantissas stay exact.
+    """
 
     batch: int = Field(64, ge=1, description="a whole number of images, at least 1")
     learning_rate: float = Field(1e-4, gt=0, description="a number above 0")
     batch_norm: Literal["folded", "kept"] = Field("folded", description="folded or kept")
+    distillation: float = Field(0.5, ge=0, le=1, description="a fraction from 0 to 1")
+    temperature: float = Field(4.0, gt=0, description="a number above 0")
+    flip: bool = Field(False, description="true or false")
+    crop_padding: int = Field(0, ge=0, description="a whole number of pixels")
+    mixed_precision: bool = Field(True, description="true or false")
+    seed: int = Field(0, ge=0, description="a whole number")

@@ -37,3 +37,7 @@ class CapacityError(BfpcError):
 
 class BuildError(BfpcError):
     """A build folder is missing, incomplete or changed, or its C simulation does not compile or run."""
+
+
+class TrainingError(BfpcError):
+    """Retraining cannot begin or go on: PyTorch is missing, a checkpoint does not fit, or the loss is no number."""
