@@ -1,0 +1,124 @@
+"""The choice: one option for each decision, as an integer program. Knows nothing of networks.
+
+    minimize    sum of the chosen options' costs, and of the joint costs of pairs of them
+    subject to  sum of the chosen options' noises <= most_noise
+
+or the other way round. A joint cost is exact: beside the binary variables of the options, a continuous one stands for
+each pair of options, whose sums over one option's pairs are that option's variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+Numbers = NDArray[np.float64]
+Choice = tuple[int, ...]
+
+RELATIVE_GAP = 1e-5  # between the solution found and the best there could be
+SLACK = 1 + 1e-6  # the solver's tolerance of a constraint
+OUT_OF_REACH = 2.0  # an option that exceeds a limit this often by itself is as impossible as one beyond that
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """What two decisions cost together, beside what each does: costs [options of first, options of second]."""
+
+    first: int
+    second: int
+    costs: Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """costs, noises: for each decision those of its options, none negative."""
+
+    costs: tuple[Numbers, ...]
+    noises: tuple[Numbers, ...]
+    joints: tuple[Joint, ...] = ()
+
+    def cost(self, choice: Sequence[int]) -> float:
+        own = sum(float(costs[option]) for costs, option in zip(self.costs, choice, strict=True))
+        return own + sum(float(joint.costs[choice[joint.first], choice[joint.second]]) for joint in self.joints)
+
+    def noise(self, choice: Sequence[int]) -> float:
+        return sum(float(noises[option]) for noises, option in zip(self.noises, choice, strict=True))
+
+
+def cheapest(problem: Problem, most_noise: float) -> Choice | None:
+    """The quietest of the choices of least cost whose noise is at most `most_noise`; None where there is no such."""
+    program = _Program(problem)
+    first = program.solve(program.costs, program.noises, most_noise)
+    if first is None:
+        return None
+    return program.solve(program.noises, program.costs, problem.cost(first) * SLACK, program.noises, most_noise) or first
+
+
+def quietest(problem: Problem, most_cost: float) -> Choice | None:
+    """The choice of least noise whose cost is at most `most_cost`; None where there is none."""
+    program = _Program(problem)
+    return program.solve(program.noises, program.costs, most_cost)
+
+
+class _Program:
+    """A problem as a mixed integer program: the options' variables, then those of the joint costs."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._starts = np.cumsum([0, *(len(costs) for costs in problem.costs)])
+        tables = [_distinct(joint.costs) for joint in problem.joints]
+        joint_starts = np.cumsum([self._starts[-1], *(table.size for table, _, _ in tables)])
+        self._options, variables = int(self._starts[-1]), int(joint_starts[-1])
+        self.costs = np.concatenate([*problem.costs, *(table.ravel() for table, _, _ in tables)])
+        self.noises = np.concatenate([*problem.noises, np.zeros(variables - self._options)])
+        rows = [_indicator(range(start, stop), variables) for start, stop in self._spans()]
+        totals = [1.0] * len(rows)
+        for joint, (table, *sides), start in zip(problem.joints, tables, joint_starts, strict=False):
+            cells = start + np.arange(table.size).reshape(table.shape)
+            for decision, classes, grid in zip((joint.first, joint.second), sides, (cells, cells.T), strict=True):
+                for kind, row in enumerate(grid):
+                    members = self._starts[decision] + np.flatnonzero(classes == kind)
+                    rows.append(_indicator(row, variables) - _indicator(members, variables))
+                    totals.append(0.0)
+        self._once = LinearConstraint(sparse.vstack(rows, "csr"), totals, totals)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        return [(int(start), int(stop)) for start, stop in zip(self._starts, self._starts[1:], strict=False)]
+
+    def solve(self, objective: Numbers, *limits: Numbers | float) -> Choice | None:
+        """limits: in turn what is limited, and its limit."""
+        constraints = [self._once]
+        for limited, limit in zip(limits[::2], limits[1::2], strict=True):
+            if limit <= 0:
+                constraints.append(LinearConstraint(np.atleast_2d(limited), ub=[0.0]))
+            else:
+                constraints.append(LinearConstraint(np.minimum(limited / limit, OUT_OF_REACH)[None], ub=[1.0]))
+        least = sum(float(objective[start:stop].min()) for start, stop in self._spans())
+        scale = least or float(objective.max()) or 1.0
+        integer = np.arange(len(objective)) < self._options
+        found = milp(
+            objective / scale,
+            integrality=integer,
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": RELATIVE_GAP},
+        )
+        if found.x is None:
+            return None
+        return tuple(int(found.x[start:stop].argmax()) for start, stop in self._spans())
+
+
+def _indicator(members: Sequence[int] | NDArray[np.integer], size: int) -> sparse.csr_array:
+    ones = np.ones(len(members))
+    return sparse.csr_array((ones, (np.zeros(len(members), int), np.asarray(members))), shape=(1, size))
+
+
+def _distinct(costs: Numbers) -> tuple[Numbers, NDArray[np.intp], NDArray[np.intp]]:
+    """The table without repeated rows and columns, and which of them each option of the first and second has."""
+    rows, first = np.unique(costs, axis=0, return_inverse=True)
+    table, second = np.unique(rows, axis=1, return_inverse=True)
+    return table, first.reshape(-1), second.reshape(-1)
