@@ -32,15 +32,22 @@ def assign_formats(graph: Graph, config: Config, largest: Mapping[str, float]) -
     for node in graph.nodes:
         chosen = layer_formats(graph, config, node).activation
         formats[node.name] = _format(chosen, node.name in non_negative, largest[node.name])
+    owners = format_owners(graph)
+    nodes = [replace(node, output=replace(node.output, format=formats[owners[node.name]])) for node in graph.nodes]
+    values = tuple(replace(value, format=formats[owners[value.name]]) for value in graph.values)
+    return replace(graph, values=values).with_nodes(nodes)
+
+
+def format_owners(graph: Graph) -> dict[str, str]:
+    """For each value the one whose format it takes: mostly itself."""
+    owners = {value.name: value.name for value in (*graph.values, *(node.output for node in graph.nodes))}
     for node in reversed(graph.nodes):  # outermost concatenations first
         if isinstance(node.op, Concat):
-            formats |= dict.fromkeys(node.inputs.values(), formats[node.name])
+            owners |= dict.fromkeys(node.inputs.values(), owners[node.name])
     for node in graph.nodes:
         if isinstance(node.op, Channels):
-            formats[node.name] = formats[node.inputs["x"]]
-    nodes = [replace(node, output=replace(node.output, format=formats[node.name])) for node in graph.nodes]
-    values = tuple(replace(value, format=formats[value.name]) for value in graph.values)
-    return replace(graph, values=values).with_nodes(nodes)
+            owners[node.name] = owners[node.inputs["x"]]
+    return owners
 
 
 def layer_formats(graph: Graph, config: Config, node: Node) -> LayerFormats:
