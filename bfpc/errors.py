@@ -41,3 +41,7 @@ class BuildError(BfpcError):
 
 class TrainingError(BfpcError):
     """Retraining cannot begin or go on: PyTorch is missing, a checkpoint does not fit, or the loss is no number."""
+
+
+class JobError(BfpcError):
+    """Worker processes, or a cluster of them, cannot be reached or have ended."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bfpc.emulator.lowering import block_of, lower, pad_to
 from bfpc.ir.graph import Graph
 from bfpc.ir.layout import from_onnx
+from bfpc.jobs import session_threads
 from bfpc.numerics.format import BfpTensor
 from bfpc.numerics.quantize import dequantize, quantize
 
@@ -63,6 +64,7 @@ class Emulator:
 def open_session(model: bytes) -> ort.InferenceSession:
     """An ONNX model made ready to run; onnxruntime's warnings about it are no use to a user."""
     options = ort.SessionOptions()
+    options.intra_op_num_threads = session_threads.get()
     options.log_severity_level = 3
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
