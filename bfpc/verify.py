@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.build_folder import Build, read_build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
-from bfpc.comparison import Comparison, Measure, Verification, measure
+from bfpc.comparison import Comparison, Sums, Verification, measure
 from bfpc.config_sections import Verify
-from bfpc.data import load_inputs
+from bfpc.data import open_inputs
 from bfpc.emulator.session import of_image, real_values, stored_inputs
 from bfpc.errors import BuildError
 from bfpc.ir.graph import Shape
@@ -28,7 +28,7 @@ from bfpc.runtime.devices import Device, StoredMaps, emulator_device
 from bfpc.runtime.execution import Executor
 from bfpc.runtime.host_model import open_host_model
 from bfpc.runtime.host_tensors import random_tensors
-from bfpc.runtime.signature import Signature, Tensors, input_specs, read_signature, take_batch
+from bfpc.runtime.signature import Signature, Tensors, batch_indices, input_specs, read_signature
 from bfpc.runtime.simulation import build_simulation, run_simulation
 
 LAYOUTS: tuple[Axes, ...] = (
@@ -50,14 +50,14 @@ def verify(
     build = step(progress, "reading the build", lambda: read_build(folder))
     model = onnx.load(build.model)
     signature = read_signature(model, build.graph)
-    data = load_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
+    data = open_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
     emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
     simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
     networks, warnings = _prepare(build, model, signature, emulator, bits_suffice=csim)
     difference: str | None = None
     for start in progress(range(0, len(data), signature.batch), "verifying"):
         images = min(signature.batch, len(data) - start)
-        maps = networks.run(take_batch(signature, data.arrays, start), images)
+        maps = networks.run(data.take(batch_indices(signature, start, len(data))), images)
         if simulation is not None and difference is None:
             difference = _compare_bits(build, simulation, maps, images)
     outputs, layers = networks.results()
@@ -71,7 +71,7 @@ def verify(
 
 
 def _prepare(
-    build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device, *, bits_suffice: bool
+    build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device[BfpTensor], *, bits_suffice: bool
 ) -> tuple[_Networks | _AcceleratorAlone, tuple[str, ...]]:
     """What is run on every batch, and warnings. Raises BuildError where that would leave nothing to compare."""
     try:
@@ -85,16 +85,17 @@ def _prepare(
 class _Networks:
     """The original network and the build, side by side, and what their comparison found so far."""
 
-    def __init__(self, build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device) -> None:
+    def __init__(self, build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device[BfpTensor]) -> None:
         """Raises BuildError where onnxruntime cannot run the network."""
-        self._executor, self._graph, self._signature = Executor(build, emulator), build.graph, signature
+        self._executor = Executor(build.graph, build.host, emulator, str(build.folder))
+        self._graph, self._signature = build.graph, signature
         made = {name for node in model.graph.node for name in node.output}
         self._outputs = [info.name for info in signature.outputs]
         self._layers = [node.name for node in build.graph.layers if node.name in made]
         added = [onnx.ValueInfoProto(name=name) for name in self._layers if name not in self._outputs]
         model.graph.output.extend(added)
         self._original = open_host_model(model.SerializeToString(), (), str(build.model))
-        self._found: dict[str, dict[str, Measure]] = {"outputs": {}, "layers": {}}
+        self._found: dict[str, dict[str, Sums]] = {"outputs": {}, "layers": {}}
 
     def run(self, feeds: Tensors, images: int) -> StoredMaps:
         """Runs and compares a batch, of which the first `images` count; returns the build's maps."""
@@ -129,7 +130,7 @@ def _first_images(tensor: NDArray[Any], images: int, batch: int) -> NDArray[Any]
 class _AcceleratorAlone:
     """The accelerator of a network that cannot be run, with random numbers for what the host would make."""
 
-    def __init__(self, build: Build, signature: Signature, emulator: Device) -> None:
+    def __init__(self, build: Build, signature: Signature, emulator: Device[BfpTensor]) -> None:
         self._graph, self._batch, self._emulator = build.graph, signature.batch, emulator
 
     def run(self, feeds: Tensors, images: int) -> StoredMaps:
@@ -138,7 +139,7 @@ class _AcceleratorAlone:
         missing = [port for port in self._graph.inputs if port.name not in feeds]
         maps = stored_inputs(self._graph, {**feeds, **random_tensors(self._graph, missing, self._batch)})
         for stage in range(stage_count(self._graph)):
-            maps |= self._emulator(stage, maps)
+            maps |= self._emulator.run(stage, maps)
         return maps
 
     def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:

@@ -190,7 +190,8 @@ def test_outputs_and_devices_that_do_not_exist_are_refused(between: Path) -> Non
 def test_stages_one_after_the_other_are_the_whole_graph_at_once(between: Path) -> None:
     build = read_build(between)
     assert len(build.manifest["stages"]) == 3
-    tensors = Executor(build, emulator_device(build.graph)).run({"input0": pictures(2)}).tensors
+    executor = Executor(build.graph, build.host, emulator_device(build.graph), str(between))
+    tensors = executor.run({"input0": pictures(2)}).tensors
     inputs = real_values(stored_inputs(build.graph, tensors))
     outputs = Emulator(build.graph, [port.value for port in build.graph.outputs]).run(inputs)
     for port in build.graph.outputs:

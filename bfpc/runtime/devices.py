@@ -1,27 +1,58 @@
 """What computes the accelerator's layers: the emulator, or the C simulation.
 
-A device is a function from a stage, and the maps known so far, to the maps that layers of that stage store. All maps
-have a batch in front.
+Maps are as they are stored, or the real numbers that they stand for. All have a batch in front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.build_folder import Build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
-from bfpc.emulator.session import Emulator, of_image, real_values
+from bfpc.emulator.session import Emulator, Maps, of_image, real_values, stored_inputs
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Channels
 from bfpc.ir.stages import crossing_layers, stage_count, stage_graph
 from bfpc.numerics.format import BfpTensor
+from bfpc.runtime.signature import Tensors
 from bfpc.runtime.simulation import build_simulation, run_simulation
 
 StoredMaps = Mapping[str, BfpTensor]
-Device = Callable[[int, StoredMaps], dict[str, BfpTensor]]
+Map = TypeVar("Map")
+Runner = Callable[[Mapping[str, Maps]], dict[str, Maps]]
+Write = Callable[[Graph, Tensors], dict[str, Map]]
+
+
+@dataclass(frozen=True)
+class Device(Generic[Map]):
+    """What it does with maps of the type `Map`.
+
+    write: the input maps of a graph, from ONNX tensors.
+    run: the maps that a stage makes, from the maps known so far.
+    read: the real numbers of a map, from the maps known so far.
+    """
+
+    write: Write[Map]
+    run: Callable[[int, Mapping[str, Map]], dict[str, Map]]
+    read: Callable[[str, Mapping[str, Map]], Maps]
+
+
+def stored_device(graph: Graph, run: Callable[[int, StoredMaps], dict[str, BfpTensor]]) -> Device[BfpTensor]:
+    """A device on stored maps, of which `run` makes those of layers."""
+    return Device(stored_inputs, run, lambda name, maps: real_values({name: find_map(graph, name, maps)})[name])
+
+
+def real_device(graph: Graph, write: Write[Maps], prepare: Callable[[Graph, Sequence[str]], Runner]) -> Device[Maps]:
+    """A device on real maps. prepare: makes a graph ready to run for some of its values."""
+    parts = [stage_graph(graph, stage) for stage in range(stage_count(graph))]
+    read = {port.value for port in graph.outputs} | {value.name for part in parts for value in part.values}
+    runners = [prepare(part, [node.name for node in part.nodes if node.name in read]) for part in parts]
+    return Device(write, lambda stage, maps: runners[stage](maps), lambda name, maps: maps[name])
 
 
 def find_map(graph: Graph, name: str, maps: StoredMaps) -> BfpTensor:
@@ -39,7 +70,7 @@ def find_map(graph: Graph, name: str, maps: StoredMaps) -> BfpTensor:
     return BfpTensor(graph.format(name), mantissas, np.concatenate([part.offsets for part in parts], axis=1))
 
 
-def emulator_device(graph: Graph, layers: Collection[str] | None = None) -> Device:
+def emulator_device(graph: Graph, layers: Collection[str] | None = None) -> Device[BfpTensor]:
     """The emulator, which hands out the maps of `layers`; None for those that are read outside their stage."""
     wanted = crossing_layers(graph) if layers is None else layers
     parts = [stage_graph(graph, stage) for stage in range(stage_count(graph))]
@@ -50,10 +81,10 @@ def emulator_device(graph: Graph, layers: Collection[str] | None = None) -> Devi
         known = {value.name: find_map(graph, value.name, maps) for value in parts[stage].values}
         return emulators[stage].run_stored(real_values(known))
 
-    return emulate
+    return stored_device(graph, emulate)
 
 
-def simulation_device(build: Build) -> Device:
+def simulation_device(build: Build) -> Device[BfpTensor]:
     """The C simulation, which for each image runs all layers up to a stage.
 
     Raises BuildError where it cannot be built.
@@ -70,7 +101,7 @@ def simulation_device(build: Build) -> Device:
         ]
         return {name: _batch([image[name] for image in images]) for name in known if stages[name] == stage}
 
-    return simulate
+    return stored_device(graph, simulate)
 
 
 def _input_words(build: Build, maps: StoredMaps) -> Iterator[Words]:

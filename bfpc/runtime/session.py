@@ -44,7 +44,8 @@ class Session:
         self.build = build
         self._signature = read_signature(onnx.load(build.model, load_external_data=False), build.graph)
         self.input_specs = input_specs(self._signature, build.graph)
-        self._executor = Executor(build, simulation_device(build) if device == "csim" else emulator_device(build.graph))
+        made = simulation_device(build) if device == "csim" else emulator_device(build.graph)
+        self._executor = Executor(build.graph, build.host, made, str(build.folder))
 
     def get_inputs(self) -> list[TensorInfo]:
         """The network's inputs, in order: `name`, `shape` and `type` of each."""

@@ -91,13 +91,18 @@ def input_specs(signature: Signature, graph: Graph) -> list[InputSpec]:
     return specs
 
 
+def batch_indices(signature: Signature, start: int, images: int) -> list[int]:
+    """As many of `images` as the model takes at a time, from `start` on; the last one fills up what is missing."""
+    return [min(index, images - 1) for index in range(start, start + signature.batch)]
+
+
 def take_batch(signature: Signature, feeds: Tensors, start: int) -> dict[str, Array]:
-    """As many images as the model takes at a time, from `start` on; the last image fills up what is missing."""
+    """The images of `batch_indices` of an array for each input."""
     taken = dict(feeds)
     for info in signature.inputs:
         if signature.takes_images(info):
             images = feeds[info.name]
-            taken[info.name] = images[np.minimum(np.arange(start, start + signature.batch), len(images) - 1)]
+            taken[info.name] = images[batch_indices(signature, start, len(images))]
     return taken
 
 
