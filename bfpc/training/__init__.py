@@ -1,0 +1,8 @@
+"""The network as a torch module, trained for its formats: an optional extra."""
+
+from bfpc.errors import TrainingError
+
+try:
+    import torch  # noqa: F401
+except ImportError:
+    raise TrainingError("retraining needs PyTorch", fix="pip install 'bfpc[train]'") from None

@@ -1,0 +1,101 @@
+"""What training makes small, and the figure that people read: from labels, or from the float network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bfpc.config_sections import Training
+from bfpc.training.batches import Batch
+
+if TYPE_CHECKING:
+    from bfpc.training.network import TrainableNetwork
+
+LOWEST_POWER = 1e-12  # of an output that is zero everywhere
+
+Outputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """loss: to be made smaller; figure: with labels the fraction of right classes, else noise relative to signal.
+
+    Both are means over the batch.
+    """
+
+    loss: Tensor
+    figure: Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """teacher: the float network. powers: the mean square of each of its outputs, fixed, so that batches compare."""
+
+    teacher: TrainableNetwork
+    powers: Mapping[str, float]
+    training: Training
+
+    def judge(self, outputs: Outputs, batch: Batch) -> Judged:
+        """The outputs of the network in training for `batch`."""
+        if batch.classes is None:
+            targets = self._targets(batch)
+            noise = self._noise(outputs, targets)
+            return Judged(noise + self._divergence(outputs, targets), noise.detach())
+        scores = outputs[class_scores(outputs)].flatten(1)
+        right = (scores.detach().argmax(1) == batch.classes).float().mean()
+        loss = functional.cross_entropy(scores, batch.classes)
+        share = self.training.distillation
+        if share:
+            targets = self._targets(batch)
+            taught = self._noise(outputs, targets) + self._divergence(outputs, targets)
+            loss = (1 - share) * loss + share * taught
+        return Judged(loss, right)
+
+    @torch.no_grad()
+    def _targets(self, batch: Batch) -> Outputs:
+        """What the float network gives. It has no quantizers, so bfloat16 only adds noise far below theirs."""
+        device = next(iter(batch.inputs.values())).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and self.training.mixed_precision):
+            return {name: target.float() for name, target in self.teacher(batch.inputs).items()}
+
+    def _noise(self, outputs: Outputs, targets: Outputs) -> Tensor:
+        """Mean square error relative to the output's power, as a mean over the outputs."""
+        noises = [(outputs[name] - target).square().mean() / self.powers[name] for name, target in targets.items()]
+        return torch.stack(noises).mean()
+
+    def _divergence(self, outputs: Outputs, targets: Outputs) -> Tensor:
+        """Kullback-Leibler divergence of the classes' probabilities; its gradients don't depend on the temperature."""
+        total = torch.zeros((), device=next(iter(targets.values())).device)
+        heat = self.training.temperature
+        for name, target in targets.items():
+            if holds_scores(target):
+                wanted = functional.log_softmax(target.flatten(1) / heat, 1)
+                given = functional.log_softmax(outputs[name].flatten(1) / heat, 1)
+                total = total + heat**2 * functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+        return total
+
+
+def holds_scores(output: Tensor) -> bool:
+    """Whether an image has one axis with several elements: class scores, as a rule."""
+    return sum(size > 1 for size in output.shape[1:]) == 1
+
+
+def class_scores(outputs: Outputs) -> str:
+    """The first output that holds class scores; StopIteration where none does."""
+    return next(name for name, output in outputs.items() if holds_scores(output))
+
+
+def output_powers(outputs: Outputs) -> dict[str, float]:
+    """The mean square of each output."""
+    return {name: max(float(output.square().mean()), LOWEST_POWER) for name, output in outputs.items()}
+
+
+def decibels(noise: float) -> float:
+    """The signal to noise ratio that a relative noise power means."""
+    return math.inf if noise == 0 else -10 * math.log10(noise)

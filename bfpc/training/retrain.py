@@ -1,0 +1,136 @@
+"""`bfpc retrain`: from files to a file. Reads network, data and labels, trains, and writes the network anew."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bfpc.config import Config
+from bfpc.data import InputSpec, open_inputs
+from bfpc.errors import DataError
+from bfpc.labels import load_labels
+from bfpc.output_file import check_writable
+from bfpc.pipeline import Prepared, prepare_network
+from bfpc.progress import Progress, silent, step
+from bfpc.runtime.signature import input_specs, read_signature
+from bfpc.training.batches import Examples
+from bfpc.training.checkpoints import prepare_folder
+from bfpc.training.distribution import Processes, join_processes
+from bfpc.training.loop import Course, Epoch, Moment, train
+from bfpc.training.loss import Objective, holds_scores, output_powers
+from bfpc.training.network import TrainableNetwork, make_trainable
+
+Watch = Callable[[Moment], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images, and their labels where there are any."""
+
+    data: Path
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What to train on and how long. calibration: `train`'s images if None. checkpoints: a folder, or None for none."""
+
+    train: Source
+    epochs: int
+    validation: Source | None = None
+    calibration: Path | None = None
+    checkpoints: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """The figures of every epoch, and what the user should know about the network and the data."""
+
+    epochs: tuple[Epoch, ...]
+    warnings: tuple[str, ...]
+
+
+def retrain(
+    model: Path, config: Config, output: Path, task: Retraining, progress: Progress = silent, watch: Watch | None = None
+) -> Retrained | None:
+    """Trains an ONNX network for the formats of `config`, and writes it with the better weights to `output`.
+
+    watch: gets every step. None in processes that don't lead. Raises a BfpcError where the model, the config, the data
+    or a checkpoint is at fault, or the loss stops being a number; nothing is written to `output` then.
+    """
+    check_writable(output)
+    with join_processes() as processes:
+        if task.checkpoints is not None and processes.leads:
+            prepare_folder(task.checkpoints, resume=task.resume)
+        prepared = prepare_network(model, config, task.calibration or task.train.data, progress=progress)
+        network = step(progress, "building the network", lambda: make_trainable(prepared, config).to(processes.device))
+        course, warnings = _plan(prepared, config, task, network, processes)
+        epochs = train(network, course, processes, watch if watch and processes.leads else _unwatched)
+        if not processes.leads:
+            return None
+        network.write(output)
+    return Retrained(epochs, (*prepared.network.warnings, *prepared.data.warnings, *warnings))
+
+
+def _unwatched(moment: Moment) -> None:
+    del moment
+
+
+def _plan(
+    prepared: Prepared, config: Config, task: Retraining, network: TrainableNetwork, processes: Processes
+) -> tuple[Course, tuple[str, ...]]:
+    """The course of the training, and what the user should know about its data."""
+    specs = input_specs(read_signature(prepared.network.model, prepared.network.graph), prepared.network.graph)
+    teacher = copy.deepcopy(network).requires_grad_(False)
+    teacher.quantizing = False
+    with torch.no_grad():
+        inputs = {name: torch.from_numpy(array) for name, array in prepared.data.arrays.items()}
+        outputs = teacher({name: tensor.to(processes.device) for name, tensor in inputs.items()})
+    classes = next((output[0].numel() for output in outputs.values() if holds_scores(output)), None)
+    examples = _open(task.train, specs, config, classes)
+    validation = None if task.validation is None else _open(task.validation, specs, config, classes)
+    objective = Objective(teacher, output_powers(outputs), config.training)
+    settings = _digest(prepared, config, task, processes, len(examples))
+    course = Course(config.training, task.epochs, examples, validation, objective, task.checkpoints, settings)
+    return course, examples.inputs.warnings
+
+
+def _open(source: Source, specs: list[InputSpec], config: Config, classes: int | None) -> Examples:
+    """Images and classes. Raises DataError where they don't fit; classes: how many the network has scores for."""
+    training = config.training
+    pictures = tuple(spec for spec in specs if spec.map_shape is not None)
+    if (training.flip or training.crop_padding) and not pictures:
+        what, fix = (
+            "the network takes no pictures, which could be mirrored or shifted",
+            "leave flip and crop_padding out",
+        )
+        raise DataError(what, where="training", fix=fix)
+    inputs = open_inputs(source.data, specs, config.preprocessing, None)
+    if source.labels is None:
+        return Examples(inputs, None, pictures)
+    if classes is None:
+        what, fix = "the network has no output of class scores", "leave the labels out: the float network teaches then"
+        raise DataError(what, where=str(source.labels), fix=fix)
+    labels = load_labels(source.labels, inputs.names)
+    if labels.kind != "classes":
+        fix = "give a class index for each image, or leave the labels out: the float network teaches then"
+        raise DataError(f"the labels are {labels.kind}", where=str(source.labels), fix=fix)
+    indices = np.array(labels.take(range(len(inputs))), np.int64)
+    if indices.max() >= classes:
+        what = f"a label is class {indices.max()}, the network has {classes} classes, counted from 0"
+        raise DataError(what, where=str(source.labels), fix="give the class indices that the network was trained with")
+    return Examples(inputs, indices, pictures)
+
+
+def _digest(prepared: Prepared, config: Config, task: Retraining, processes: Processes, images: int) -> str:
+    """Of what the training's result follows from, the pixels aside."""
+    digest = hashlib.sha256(prepared.network.model.SerializeToString(deterministic=True))
+    digest.update(repr((config.to_yaml(), task.epochs, processes.count, images, task.train.labels is None)).encode())
+    return digest.hexdigest()
