@@ -1,4 +1,4 @@
-"""How far quantized values are from the original network's, and the verdict of a verification."""
+"""How far quantized values are from the original network's, scores, and the verdict of a verification."""
 
 from __future__ import annotations
 
@@ -34,6 +34,28 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Score:
+    """An accuracy measured on `images` images. low, high: its 95 % interval; None where one image tells nothing of it.
+
+    A name that ends in `_agreement` is of the float network's outputs as the truth, any other of labels.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    images: int
+
+
+@dataclass(frozen=True)
+class ScorePair:
+    """A score of the build, and the float network's on the same images; None for an agreement with that itself."""
+
+    build: Score
+    float32: Score | None = None
+
+
+@dataclass(frozen=True)
 class Verification:
     """What a verification found. `bit_exact` is None without C simulation; `failures` says why it is not `passed`."""
 
@@ -42,6 +64,7 @@ class Verification:
     bit_exact: bool | None = None
     failures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    scores: tuple[ScorePair, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -53,7 +76,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Sums:
     """Sums over images, from which a comparison follows; measures of parts of the images add up.
 
     agreeing: images with the same largest element; None where an image holds no class scores.
@@ -72,9 +95,9 @@ class Measure:
     elements: int
     is_signal: bool = True
 
-    def __add__(self, other: Measure) -> Measure:
+    def __add__(self, other: Sums) -> Sums:
         agreeing = None if self.agreeing is None or other.agreeing is None else self.agreeing + other.agreeing
-        return Measure(
+        return Sums(
             self.signal + other.signal,
             self.quantized + other.quantized,
             self.noise + other.noise,
@@ -101,7 +124,7 @@ class Measure:
         )
 
 
-def measure(expected: NDArray[Any], found: NDArray[Any]) -> Measure:
+def measure(expected: NDArray[Any], found: NDArray[Any]) -> Sums:
     """Measures two arrays [images, ...]. Images of one axis with several elements are class scores.
 
     Of arrays of different shapes no element is equal.
@@ -110,11 +133,11 @@ def measure(expected: NDArray[Any], found: NDArray[Any]) -> Measure:
     if expected.shape != found.shape or expected.dtype.kind != "f":
         equal = int((expected == found).sum()) if expected.shape == found.shape else 0
         size = max(expected.size, found.size)
-        return Measure(0.0, 0.0, 0.0, 0.0, 0.0, images, None, equal, size, is_signal=False)
+        return Sums(0.0, 0.0, 0.0, 0.0, 0.0, images, None, equal, size, is_signal=False)
     # Not np.vdot: its threads wait for each other where the cores are busy.
     reference, quantized = _finite(expected), _finite(found)
     error = quantized - reference
-    return Measure(
+    return Sums(
         signal=float(np.square(reference).sum()),
         quantized=float(np.square(quantized).sum()),
         noise=float(np.square(error).sum()),

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from bfpc.config_faults import describe
 from bfpc.config_file import read_config
+from bfpc.config_measure import Measuring
 from bfpc.config_sections import (
     ActivationFormat,
     ArchitectureConfig,
@@ -65,6 +66,7 @@ class Config(Section):
     calibration: Calibration = Calibration()
     preprocessing: Preprocessing = Preprocessing()
     verify: Verify = Verify()
+    measure: Measuring = Measuring()
     budget: Budget | None = None
     search: Search = Search()
     training: Training = Training()

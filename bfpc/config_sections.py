@@ -162,6 +162,7 @@ class Verify(Section):
 
     min_sqnr_db: float | None = Field(None, description="decibels, or null")
     min_top1_agreement: float | None = Field(None, ge=0, le=1, description="a fraction from 0 to 1, or null")
+    min_score: dict[str, float] = Field({}, description="a mapping from names of scores to numbers, as {top1: 0.9}")
 
 
 Lanes = Annotated[int | Auto, _one_of("auto", *LANES)]

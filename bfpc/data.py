@@ -99,7 +99,7 @@ def open_inputs(
     if not source.exists():
         raise DataError("no such file or folder", where=str(source), fix="give a folder of pictures, a .npy or a .npz")
     if source.suffix in (".npy", ".npz") and source.is_file():
-        return _open_arrays(_read_arrays(source.absolute()), specs, limit, str(source))
+        return _open_arrays(read_arrays(source.absolute()), specs, limit, str(source))
     return _open_pictures(_list_pictures(source.absolute())[:limit], specs, preprocessing, str(source))
 
 
@@ -131,7 +131,7 @@ class Pictures:
     def take(self, indices: Sequence[int]) -> dict[str, Array]:
         shape = self.spec.map_shape
         assert shape is not None, f"{self.spec.name} is no picture"
-        maps = np.stack([preprocess(_open_picture(self.paths[index]), shape, self.preprocessing) for index in indices])
+        maps = np.stack([preprocess(open_picture(self.paths[index]), shape, self.preprocessing) for index in indices])
         return {self.spec.name: _as_elements(to_onnx(maps, self.spec.axes), self.spec.dtype)}
 
 
@@ -236,7 +236,7 @@ def _as_elements(pixels: NDArray[np.floating], dtype: np.dtype[Any]) -> Array:
     return rounded
 
 
-def _open_picture(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
     try:
         picture = Image.open(path)
         picture.load()
@@ -245,7 +245,7 @@ def _open_picture(path: Path) -> Image.Image:
     return picture
 
 
-def _read_arrays(source: Path) -> dict[str, Array | StoredArray]:
+def read_arrays(source: Path) -> dict[str, Array | StoredArray]:
     """The arrays of a .npz by their names; a .npy is one without a name, which stays in its file."""
     try:
         if source.suffix == ".npy":
