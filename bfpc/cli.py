@@ -5,7 +5,7 @@ Exit codes: 0 good, 1 verification failed, 2 a user's mistake, 130 interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import get_terminal_size
@@ -21,6 +21,7 @@ from bfpc.progress import Item, Progress, silent
 
 if TYPE_CHECKING:
     from bfpc.runtime.session import DeviceName
+    from bfpc.training.loop import Moment
 
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
@@ -122,6 +123,49 @@ def export_command(build: Path, output: Path) -> None:
     OUT.print(tables.exported(result, output))
 
 
+@main.command("retrain")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-c", "--config", "config", default="int4", show_default=True, help="A preset, or a YAML file's path.")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Pictures, .npy or .npz to train on.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Their classes; without, the float network teaches.")
+@click.option("--epochs", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("tuned.onnx"), show_default=True)
+@click.option("--calibration", type=click.Path(path_type=Path), help="As for compile; the training data if not given.")
+@click.option("--validation", type=click.Path(path_type=Path), help="Data that choose the epoch whose weights stay.")
+@click.option("--validation-labels", type=click.Path(path_type=Path), help="Their classes.")
+@click.option("--checkpoints", type=click.Path(path_type=Path), help="A folder for the state after every epoch.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint there.")
+def retrain_command(
+    model: Path,
+    config: str,
+    data: Path,
+    labels: Path | None,
+    epochs: int,
+    output: Path,
+    calibration: Path | None,
+    validation: Path | None,
+    validation_labels: Path | None,
+    checkpoints: Path | None,
+    resume: bool,
+) -> None:
+    """Train the ONNX file MODEL for the formats of a config, and write it with the better weights."""
+    from bfpc.config import load_config
+    from bfpc.training.retrain import Retraining, Source, retrain
+
+    if validation_labels and not validation:
+        raise click.UsageError("--validation-labels needs --validation")
+    if resume and not checkpoints:
+        raise click.UsageError("--resume needs --checkpoints")
+    tested = Source(validation, validation_labels) if validation else None
+    task = Retraining(Source(data, labels), epochs, tested, calibration, checkpoints, resume)
+    with _training_progress() as (progress, watch):
+        result = retrain(model, load_config(config), output, task, progress, watch)
+    if result is not None:  # in the process that leads
+        _warn(result.warnings)
+        OUT.print(tables.retrained(result, output))
+        OUT.print(f"\nNext: bfpc compile {output} -c {config}")
+
+
 @main.command("inspect")
 @BuildFolder
 @click.option("--partition", is_flag=True, help="Show what runs on the host, why, and what crosses.")
@@ -160,8 +204,28 @@ def _progress(*, quiet: bool = False) -> Iterator[Progress]:
         yield silent
         return
     with ProgressBar(console=NOTES, transient=True) as bar:
+        yield _tracked(bar)
 
-        def track(items: Iterable[Item], description: str) -> Iterable[Item]:
-            return bar.track(items, description=description)
 
-        yield track
+@contextmanager
+def _training_progress() -> Iterator[tuple[Progress, Callable[[Moment], None]]]:
+    """The same, and for each step of a training; a line stays for each of its epochs."""
+    with ProgressBar(console=NOTES, transient=True, disable=not NOTES.is_terminal) as bar:
+        task = bar.add_task("training", total=None, visible=False)
+
+        def watch(moment: Moment) -> None:
+            figures = tables.epoch_figures(moment.epoch, moment.epochs)
+            bar.update(task, description=figures, completed=moment.step, total=moment.steps, visible=True)
+            if moment.done:
+                NOTES.print(figures)
+
+        yield _tracked(bar), watch
+
+
+def _tracked(bar: ProgressBar) -> Progress:
+    """A task of the bar for each loop."""
+
+    def track(items: Iterable[Item], description: str) -> Iterable[Item]:
+        return bar.track(items, description=description)
+
+    return track

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # what the commands import that need it
     from bfpc.export import Exported
     from bfpc.partition_view import PartitionView, Segment
     from bfpc.runtime.session import Ran
+    from bfpc.training.loop import Epoch
+    from bfpc.training.retrain import Retrained
 
 SHOWN_NAMES = 8
 VERDICTS = {
@@ -159,6 +161,20 @@ def exported(found: Exported, path: Path) -> str:
     """What an export wrote."""
     names = f"{', '.join(found.inputs)} -> {', '.join(found.outputs)}"
     return f"{path}: {names}; {found.nodes} nodes of opset {found.opset}, {_count(found.bytes)} bytes"
+
+
+def epoch_figures(epoch: Epoch, epochs: int) -> str:
+    """One line for an epoch of a training, done or under way."""
+    validation = "" if epoch.validation is None else f", validation {epoch.validation}"
+    return f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}, {epoch.training}{validation}"
+
+
+def retrained(found: Retrained, path: Path) -> RenderableType:
+    """The figures of every epoch, and whose weights were written."""
+    figures = [(f"{epoch.loss:.4f}", str(epoch.training), str(epoch.validation or "")) for epoch in found.epochs]
+    rows = [(str(number), *row) for number, row in enumerate(figures, 1)]
+    table = _table("", ("epoch",), ("loss", "training", "validation"), rows)
+    return Group(table, "", f"{path}: the weights after epoch {found.best}")
 
 
 def ran(found: Ran, path: Path) -> RenderableType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -123,7 +123,7 @@ class _Run:
         tally.gather()
         epoch = Epoch(number, tally.loss, tally.figure, self._validate())
         self.figures.append(epoch)
-        if _last_is_best(self.figures):
+        if best_epoch(self.figures) is epoch:
             self.best = copy.deepcopy(self.network.state_dict())
         self._save()
         yield self._moment(self.steps, epoch)
@@ -224,10 +224,11 @@ def rate(step: int, steps: int) -> float:
     return (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
 
 
-def _last_is_best(figures: list[Epoch]) -> bool:
-    """Whether the last epoch has the highest validation figure; without validation it always counts as the best."""
-    values = [epoch.validation.value for epoch in figures if epoch.validation is not None]
-    return not values or values[-1] > max(values[:-1], default=-math.inf)
+def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
+    """The first with the highest validation figure; without validation the last."""
+    if epochs[-1].validation is None:
+        return epochs[-1]
+    return max(epochs, key=lambda epoch: -math.inf if epoch.validation is None else epoch.validation.value)
 
 
 def _epoch(plain: Mapping[str, Any]) -> Epoch:

@@ -22,7 +22,7 @@ from bfpc.runtime.signature import input_specs, read_signature
 from bfpc.training.batches import Examples
 from bfpc.training.checkpoints import prepare_folder
 from bfpc.training.distribution import Processes, join_processes
-from bfpc.training.loop import Course, Epoch, Moment, train
+from bfpc.training.loop import Course, Epoch, Moment, best_epoch, train
 from bfpc.training.loss import Objective, holds_scores, output_powers
 from bfpc.training.network import TrainableNetwork, make_trainable
 
@@ -51,9 +51,10 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Retrained:
-    """The figures of every epoch, and what the user should know about the network and the data."""
+    """The figures of every epoch, the number of the one whose weights were written, and what the user should know."""
 
     epochs: tuple[Epoch, ...]
+    best: int
     warnings: tuple[str, ...]
 
 
@@ -69,6 +70,7 @@ def retrain(
     with join_processes() as processes:
         if task.checkpoints is not None and processes.leads:
             prepare_folder(task.checkpoints, resume=task.resume)
+        progress = progress if processes.leads else silent
         prepared = prepare_network(model, config, task.calibration or task.train.data, progress=progress)
         network = step(progress, "building the network", lambda: make_trainable(prepared, config).to(processes.device))
         course, warnings = _plan(prepared, config, task, network, processes)
@@ -76,7 +78,9 @@ def retrain(
         if not processes.leads:
             return None
         network.write(output)
-    return Retrained(epochs, (*prepared.network.warnings, *prepared.data.warnings, *warnings))
+    return Retrained(
+        epochs, best_epoch(epochs).number, (*prepared.network.warnings, *prepared.data.warnings, *warnings)
+    )
 
 
 def _unwatched(moment: Moment) -> None:
