@@ -23,7 +23,7 @@ import onnx
 
 from bfpc.config import Config
 from bfpc.emulator.array import lower_array
-from bfpc.emulator.lowering import Lowered, lower_nodes, pad_to, take_channels, whole_blocks
+from bfpc.emulator.lowering import Lowered, lower_nodes
 from bfpc.emulator.onnx_builder import OnnxBuilder, Tensor, float_tensor
 from bfpc.emulator.published_quantizer import PublishedFormat, lower_float16, lower_published, published_weights
 from bfpc.emulator.session import Maps, open_session
@@ -40,11 +40,6 @@ class PublishedFormats:
 
     activation: PublishedFormat
     weight: PublishedFormat
-
-    @property
-    def block(self) -> int:
-        """Channels are padded to a multiple of this: a block size is a power of two."""
-        return max(self.activation.block_size, self.weight.block_size)
 
 
 def published_formats(config: Config) -> PublishedFormats:
@@ -76,20 +71,17 @@ def published_runner(
 
 def lower_graph(graph: Graph, formats: PublishedFormats, outputs: Sequence[str]) -> onnx.ModelProto:
     """The ONNX model that computes the values `outputs`, with ":out" appended, from the input maps with ":in"."""
-    builder, block = OnnxBuilder(), formats.block
+    builder = OnnxBuilder()
     graph = _with_published_weights(graph, formats.weight)
-    stored: dict[str, Lowered] = {}
-    for value in graph.values:
-        image = whole_blocks(builder, Tensor(f"{value.name}:in"), value.shape[0], block)
-        stored[value.name] = Lowered(lower_float16(builder, image))
+    stored = {value.name: Lowered(lower_float16(builder, Tensor(f"{value.name}:in"))) for value in graph.values}
     for node in graph.nodes:
         if isinstance(node.op, Layer):
-            stored[node.name] = Lowered(lower_float16(builder, _lower_layer(builder, graph, node, stored, formats)))
+            result = _lower_layer(builder, graph, node, stored, formats.activation)
+            stored[node.name] = Lowered(lower_float16(builder, result))
         else:
-            lower_nodes(builder, graph, [node], stored, block)
+            lower_nodes(builder, graph, [node], stored, block=1)
     for name in outputs:
-        real = take_channels(builder, stored[name].tensor, 0, graph.value(name).shape[0])
-        builder.call("Identity", real, output=f"{name}:out")
+        builder.call("Identity", stored[name].tensor, output=f"{name}:out")
     inputs = [float_tensor(f"{value.name}:in", ("N", *value.shape)) for value in graph.values]
     results = [float_tensor(f"{name}:out", ("N", *graph.value(name).shape)) for name in outputs]
     return builder.model(graph.name, inputs, results)
@@ -102,16 +94,15 @@ def _with_published_weights(graph: Graph, format: PublishedFormat) -> Graph:
 
 
 def _lower_layer(
-    builder: OnnxBuilder, graph: Graph, node: Node, stored: Mapping[str, Lowered], formats: PublishedFormats
+    builder: OnnxBuilder, graph: Graph, node: Node, stored: Mapping[str, Lowered], format: PublishedFormat
 ) -> Tensor:
     """A layer's sums and tail in float32, from the maps in FP16."""
     name = node.inputs["x"]
-    x, value = stored[name].tensor, graph.value(name)
-    channels, height, width = pad_to(value.shape[0], formats.block), *value.shape[1:]
+    x, (channels, height, width) = stored[name].tensor, graph.value(name).shape
     if isinstance(node.op, Conv):
         folded = any(port.value == name and port.fold is not None for port in graph.inputs)
-        x = lower_published(builder, x, (channels, height, width), formats.activation, truncate=folded)
-    shape = (pad_to(node.output.shape[0], formats.block), *array_size(node.layer, (height, width)))
+        x = lower_published(builder, x, (channels, height, width), format, truncate=folded)
+    shape = (node.output.shape[0], *array_size(node.layer, (height, width)))
     sums = lower_array(builder, graph, node, x, channels, shape)
     residual = stored[node.inputs["residual"]].tensor if "residual" in node.inputs else None
     return lower_tail(builder, graph, node, sums, residual, shape)

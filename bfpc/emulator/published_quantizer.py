@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.config_sections import BlockFormat
+from bfpc.emulator.lowering import pad_to, take_channels, whole_blocks
 from bfpc.emulator.onnx_builder import FLOAT32, OnnxBuilder, Tensor
 from bfpc.emulator.quantizer import power_of_two, rounded
 
@@ -62,15 +63,15 @@ def lower_float16(builder: OnnxBuilder, x: Tensor) -> Tensor:
 def lower_published(
     builder: OnnxBuilder, x: Tensor, shape: tuple[int, int, int], format: PublishedFormat, *, truncate: bool
 ) -> Tensor:
-    """x [batch, channels, height, width], FP16 numbers in float32, to values of the format.
-
-    shape: (channels, height, width) with whole blocks of channels.
-    """
+    """x [batch, *shape], FP16 numbers in float32, to values of the format; shape: (channels, height, width)."""
     channels, height, width = shape
-    blocks = channels // format.block_size
-    x = builder.call("Reshape", x, builder.integers(0, blocks, format.block_size, height * width))
+    padded = pad_to(channels, format.block_size)
+    x = whole_blocks(builder, x, channels, format.block_size)
+    blocks = (padded // format.block_size, format.block_size, height * width)
+    x = builder.call("Reshape", x, builder.integers(0, *blocks))
     x = _truncated(builder, x, format) if truncate else _aligned(builder, _half_up(builder, x, format), format)
-    return builder.call("Reshape", x, builder.integers(0, *shape))
+    x = builder.call("Reshape", x, builder.integers(0, padded, height, width))
+    return x if padded == channels else take_channels(builder, x, 0, channels)
 
 
 def _lsb(builder: OnnxBuilder, magnitude: Tensor, format: PublishedFormat) -> Tensor:
