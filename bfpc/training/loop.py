@@ -20,6 +20,7 @@ from bfpc.training.batches import Batch, Examples, draw_augmentation, load_batch
 from bfpc.training.checkpoints import Checkpoint, State, load_checkpoint, save_checkpoint
 from bfpc.training.distribution import Processes
 from bfpc.training.loss import Judged, Objective, decibels
+from bfpc.training.precision import tensor_float32
 
 if TYPE_CHECKING:
     from bfpc.training.network import TrainableNetwork
@@ -88,9 +89,10 @@ def train(
     torch.manual_seed(course.training.seed)
     run = _Run(network, course, processes)
     run.restore()
-    for number in range(len(run.figures) + 1, course.epochs + 1):
-        for moment in run.epoch(number):
-            watch(moment)
+    with tensor_float32(course.training.mixed_precision):
+        for number in range(len(run.figures) + 1, course.epochs + 1):
+            for moment in run.epoch(number):
+                watch(moment)
     network.load_state_dict(run.best)
     return tuple(run.figures)
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from bfpc.config_sections import Training
 from bfpc.training.batches import Batch
+from bfpc.training.precision import bfloat16
 
 if TYPE_CHECKING:
     from bfpc.training.network import TrainableNetwork
@@ -59,9 +60,8 @@ class Objective:
 
     @torch.no_grad()
     def _targets(self, batch: Batch) -> Outputs:
-        """What the float network gives. It has no quantizers, so bfloat16 only adds noise far below theirs."""
-        device = next(iter(batch.inputs.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and self.training.mixed_precision):
+        device = next(iter(batch.inputs.values())).device
+        with bfloat16(device, self.training.mixed_precision):
             return {name: target.float() for name, target in self.teacher(batch.inputs).items()}
 
     def _noise(self, outputs: Outputs, targets: Outputs) -> Tensor:
