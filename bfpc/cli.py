@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # The library is imported by the command that needs it: onnxruntime alone would make `bfpc --help` wait.
 
+DEFAULT_IMAGES = 8  # that verify uses where it takes no scores
 FILE_WIDTH = 160  # of tables where no terminal narrows them
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 OUT = Console(soft_wrap=True, markup=False, highlight=False, width=get_terminal_size((FILE_WIDTH, 0)).columns)
@@ -82,16 +83,28 @@ def compile_command(model: Path, config: str, output: Path, calibration: Path | 
 @main.command("verify")
 @BuildFolder
 @click.option("--inputs", type=click.Path(path_type=Path), help="A folder of pictures, .npy or .npz.")
-@click.option("--count", type=click.IntRange(min=1), default=8, show_default=True, help="Images used, at most.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Score against them: JSON, .npy, .npz or a folder.")
+@click.option("--metric", metavar="MODULE:FUNCTION", help="A Python function that scores images.")
+@click.option("--count", type=click.IntRange(min=1), help="Images used, at most.  [default: 8, with labels all]")
 @click.option("--csim", is_flag=True, help="Build and run the C++, and demand the same bits.")
 @AsJson
 @click.pass_context
-def verify_command(ctx: click.Context, build: Path, inputs: Path | None, count: int, csim: bool, as_json: bool) -> None:
-    """Compare the folder BUILD with the original network in onnxruntime, layer by layer."""
+def verify_command(
+    ctx: click.Context,
+    build: Path,
+    inputs: Path | None,
+    labels: Path | None,
+    metric: str | None,
+    count: int | None,
+    csim: bool,
+    as_json: bool,
+) -> None:
+    """Compare the folder BUILD with the original network in onnxruntime, layer by layer, and score both."""
     from bfpc.verify import verify
 
+    most = DEFAULT_IMAGES if count is None and labels is None else count
     with _progress(quiet=as_json) as progress:
-        result = verify(build, inputs, count=count, csim=csim, progress=progress)
+        result = verify(build, inputs, labels=labels, metric=metric, count=most, csim=csim, progress=progress)
     _warn(result.warnings)
     _show(result.to_json() if as_json else tables.verification(result))
     ctx.exit(0 if result.passed else 1)
@@ -164,6 +177,42 @@ def retrain_command(
         _warn(result.warnings)
         OUT.print(tables.retrained(result, output))
         OUT.print(f"\nNext: bfpc compile {output} -c {config}")
+
+
+@main.command("evaluate")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-c", "--config", "configs", multiple=True, default=("int8",), show_default=True, help="One or several.")
+@click.option("--inputs", type=click.Path(path_type=Path), required=True, help="A folder of pictures, .npy or .npz.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Their classes, boxes, masks or pictures.")
+@click.option("--metric", metavar="MODULE:FUNCTION", help="A measure of your own.")
+@click.option("--count", type=click.IntRange(min=1), help="Images used, at most.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="As for compile.")
+@click.option("--processes", type=click.IntRange(min=1), help="Of this machine; one for each core if not given.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, whose workers see the same files.")
+@AsJson
+def evaluate_command(
+    model: Path,
+    configs: tuple[str, ...],
+    inputs: Path,
+    labels: Path | None,
+    metric: str | None,
+    count: int | None,
+    calibration: Path | None,
+    processes: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of the ONNX file MODEL over a data set, in float32 and in each config."""
+    from bfpc.config import load_config
+    from bfpc.evaluation import DataSet, evaluate
+    from bfpc.jobs import open_engine
+
+    settings = {config: load_config(config) for config in configs}
+    data = DataSet(inputs, labels, count)
+    with open_engine(scheduler, processes) as engine, _progress(quiet=as_json) as progress:
+        result = evaluate(model, settings, data, engine, metric=metric, calibration=calibration, progress=progress)
+    _warn(result.warnings)
+    _show(result.to_json() if as_json else tables.evaluation(result))
 
 
 @main.command("inspect")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from bfpc.comparison import Comparison, Verification
+from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.inspection import Inspection
 
 if TYPE_CHECKING:  # what the commands import that need it
+    from bfpc.evaluation import Evaluation, Row
     from bfpc.export import Exported
     from bfpc.partition_view import PartitionView, Segment
     from bfpc.runtime.session import Ran
@@ -37,9 +39,24 @@ def verification(found: Verification) -> RenderableType:
         "",
         _table("Outputs", ("output",), (*FIGURES, "top-1 agrees", "elements agree"), outputs),
         "",
+        *((scores(found.scores), "") if found.scores else ()),
         VERDICTS[found.bit_exact],
         f"Verification {verdict}",
     )
+
+
+def scores(pairs: Sequence[ScorePair]) -> Table:
+    """Scores of the float network and of the build."""
+    rows = [
+        (
+            pair.build.name,
+            "" if pair.float32 is None else _score(pair.float32),
+            _score(pair.build),
+            f"{pair.build.images}",
+        )
+        for pair in pairs
+    ]
+    return _table("Scores [95 % intervals]", ("score",), ("float32", "build", "images"), rows)
 
 
 def _comparison(row: Comparison) -> tuple[str, ...]:
@@ -175,6 +192,27 @@ def retrained(found: Retrained, path: Path) -> RenderableType:
     rows = [(str(number), *row) for number, row in enumerate(figures, 1)]
     table = _table("", ("epoch",), ("loss", "training", "validation"), rows)
     return Group(table, "", f"{path}: the weights after epoch {found.best}")
+
+
+def evaluation(found: Evaluation) -> RenderableType:
+    """A row for each network, a column for each score that one of them has."""
+    names = tuple(dict.fromkeys(score.name for row in found.rows for score in row.scores))
+    table = _table(
+        "", ("",), ("SQNR dB", *names, "bits per weight", "weight MB"), map(partial(_evaluated, names), found.rows)
+    )
+    return Group(table, "", f"{found.network}, {_several(found.images, 'image')}; [95 % intervals]")
+
+
+def _evaluated(names: Sequence[str], row: Row) -> tuple[str, ...]:
+    scores = {score.name: score for score in row.scores}
+    sqnr = "" if row.sqnr_db is None else f"{row.sqnr_db:.1f}"
+    sizes = f"{row.bits_per_weight:.2f}", f"{row.weight_megabytes:.3g}"
+    return row.name, sqnr, *(_score(scores[name]) if name in scores else "" for name in names), *sizes
+
+
+def _score(score: Score) -> str:
+    interval = "" if score.low is None or score.high is None else f" [{score.low:.4g}, {score.high:.4g}]"
+    return f"{score.value:.4g}{interval}"
 
 
 def ran(found: Ran, path: Path) -> RenderableType:

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.build_folder import Build, read_build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
-from bfpc.comparison import Comparison, Sums, Verification, measure
+from bfpc.comparison import Comparison, ScorePair, Sums, Verification, measure
+from bfpc.config import Config
 from bfpc.config_sections import Verify
 from bfpc.data import open_inputs
 from bfpc.emulator.session import of_image, real_values, stored_inputs
-from bfpc.errors import BuildError
+from bfpc.errors import BuildError, DataError
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.ir.stages import stage_count
+from bfpc.labels import Label, load_labels
+from bfpc.measures import Measure, choose_measures
+from bfpc.measures.scoring import Collected, collect, summarize
 from bfpc.numerics.format import BfpTensor
 from bfpc.progress import Progress, silent, step
 from bfpc.runtime.devices import Device, StoredMaps, emulator_device
@@ -39,43 +43,71 @@ BITS_ALONE = "only the accelerator's bits are compared, where the host makes its
 
 
 def verify(
-    folder: Path, inputs: Path | None = None, *, count: int = 8, csim: bool = False, progress: Progress = silent
+    folder: Path,
+    inputs: Path | None = None,
+    *,
+    labels: Path | None = None,
+    metric: str | None = None,
+    count: int | None = 8,
+    csim: bool = False,
+    progress: Progress = silent,
 ) -> Verification:
-    """Verifies a build folder on at most `count` images of `inputs` (as in `compile_model`).
+    """Verifies a build folder on at most `count` images of `inputs` (as in `compile_model`), None for all.
 
-    With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit. Where onnxruntime
-    lacks an operator of the network, only that can be compared. Raises a BfpcError where the build or the data is at
-    fault.
+    labels: as in `load_labels`, for scores against them. metric: a function `module:name`, in place of the config's
+    `measure.metric`. With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit.
+    Where onnxruntime lacks an operator of the network, only that can be compared. Raises a BfpcError where the build or
+    the data is at fault.
     """
     build = step(progress, "reading the build", lambda: read_build(folder))
     model = onnx.load(build.model)
     signature = read_signature(model, build.graph)
     data = open_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
+    if labels is not None and inputs is None:
+        raise DataError("labels without inputs", where=str(labels), fix="give the images that they are of: --inputs")
+    truth = None if labels is None else load_labels(labels, data.names)
+    measures = choose_measures(_with_metric(build.config, metric), signature, truth)
     emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
     simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
-    networks, warnings = _prepare(build, model, signature, emulator, bits_suffice=csim)
+    networks, warnings = _prepare(build, model, signature, emulator, measures, bits_suffice=csim)
     difference: str | None = None
     for start in progress(range(0, len(data), signature.batch), "verifying"):
         images = min(signature.batch, len(data) - start)
-        maps = networks.run(data.take(batch_indices(signature, start, len(data))), images)
+        known = None if truth is None else truth.take(range(start, start + images))
+        maps = networks.run(data.take(batch_indices(signature, start, len(data))), images, known)
         if simulation is not None and difference is None:
             difference = _compare_bits(build, simulation, maps, images)
     outputs, layers = networks.results()
+    scores = networks.scores()
+    failures = (*_failures(outputs, build.config.verify), *_low_scores(scores, build.config.verify))
     return Verification(
         outputs=outputs,
         layers=layers,
         bit_exact=None if simulation is None else difference is None,
-        failures=(*_failures(outputs, build.config.verify), *([difference] if difference else [])),
+        failures=(*failures, *([difference] if difference else [])),
         warnings=(*data.warnings, *warnings),
+        scores=scores,
     )
 
 
+def _with_metric(config: Config, metric: str | None) -> Config:
+    if metric is None:
+        return config
+    return config.model_copy(update={"measure": config.measure.model_copy(update={"metric": metric})})
+
+
 def _prepare(
-    build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device[BfpTensor], *, bits_suffice: bool
+    build: Build,
+    model: onnx.ModelProto,
+    signature: Signature,
+    emulator: Device[BfpTensor],
+    measures: Sequence[Measure],
+    *,
+    bits_suffice: bool,
 ) -> tuple[_Networks | _AcceleratorAlone, tuple[str, ...]]:
     """What is run on every batch, and warnings. Raises BuildError where that would leave nothing to compare."""
     try:
-        return _Networks(build, model, signature, emulator), ()
+        return _Networks(build, model, signature, emulator, measures), ()
     except BuildError as error:
         if not bits_suffice:
             raise
@@ -85,8 +117,17 @@ def _prepare(
 class _Networks:
     """The original network and the build, side by side, and what their comparison found so far."""
 
-    def __init__(self, build: Build, model: onnx.ModelProto, signature: Signature, emulator: Device[BfpTensor]) -> None:
+    def __init__(
+        self,
+        build: Build,
+        model: onnx.ModelProto,
+        signature: Signature,
+        emulator: Device[BfpTensor],
+        measures: Sequence[Measure],
+    ) -> None:
         """Raises BuildError where onnxruntime cannot run the network."""
+        self._measures = measures
+        self._collected: list[tuple[Collected, ...]] = []
         self._executor = Executor(build.graph, build.host, emulator, str(build.folder))
         self._graph, self._signature = build.graph, signature
         made = {name for node in model.graph.node for name in node.output}
@@ -97,12 +138,17 @@ class _Networks:
         self._original = open_host_model(model.SerializeToString(), (), str(build.model))
         self._found: dict[str, dict[str, Sums]] = {"outputs": {}, "layers": {}}
 
-    def run(self, feeds: Tensors, images: int) -> StoredMaps:
+    def run(self, feeds: Tensors, images: int, labels: Sequence[Label] | None) -> StoredMaps:
         """Runs and compares a batch, of which the first `images` count; returns the build's maps."""
         expected = self._original.run(feeds)
         execution = self._executor.run(feeds)
         for name in self._outputs:
             self._compare("outputs", name, expected[name], execution.tensors[name], images)
+        outputs, reference = (
+            {name: _first_images(tensors[name], images, self._signature.batch) for name in self._outputs}
+            for tensors in (execution.tensors, expected)
+        )
+        self._collected.append(collect(self._measures, outputs, reference, labels))
         for name in self._layers:
             axes = _find_axes(expected[name].shape, self._graph.value(name).shape)
             if axes is not None:
@@ -121,6 +167,9 @@ class _Networks:
         layers = [total.comparison(name) for name, total in self._found["layers"].items()]
         return tuple(outputs), tuple(replace(layer, top1_agreement=None) for layer in layers)
 
+    def scores(self) -> tuple[ScorePair, ...]:
+        return summarize(self._measures, self._collected)
+
 
 def _first_images(tensor: NDArray[Any], images: int, batch: int) -> NDArray[Any]:
     """The images of a batch that count; all of a tensor that has no axis of images."""
@@ -133,9 +182,9 @@ class _AcceleratorAlone:
     def __init__(self, build: Build, signature: Signature, emulator: Device[BfpTensor]) -> None:
         self._graph, self._batch, self._emulator = build.graph, signature.batch, emulator
 
-    def run(self, feeds: Tensors, images: int) -> StoredMaps:
+    def run(self, feeds: Tensors, images: int, labels: Sequence[Label] | None) -> StoredMaps:
         """The build's maps of a batch, whatever `images` of it count."""
-        del images
+        del images, labels
         missing = [port for port in self._graph.inputs if port.name not in feeds]
         maps = stored_inputs(self._graph, {**feeds, **random_tensors(self._graph, missing, self._batch)})
         for stage in range(stage_count(self._graph)):
@@ -145,6 +194,9 @@ class _AcceleratorAlone:
     def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
         """Nothing was compared with the original network."""
         return (), ()
+
+    def scores(self) -> tuple[ScorePair, ...]:
+        return ()
 
 
 def _find_axes(shape: Sequence[int], map_shape: Shape) -> Axes | None:
@@ -177,6 +229,19 @@ def _failures(outputs: Sequence[Comparison], demanded: Verify) -> list[str]:
     if demanded.min_top1_agreement is not None and all(output.top1_agreement is None for output in outputs):
         failures.append("min_top1_agreement is demanded, but no output holds class scores")
     return failures
+
+
+def _low_scores(scores: Sequence[ScorePair], demanded: Verify) -> list[str]:
+    """Where scores fall short of the config's `min_score`."""
+    found = {pair.build.name: pair.build.value for pair in scores}
+    measured = f"measured were {', '.join(found)}" if found else "nothing was measured"
+    missing = [f"{name} is demanded, but {measured}" for name in demanded.min_score if name not in found]
+    low = [
+        f"{name} is {found[name]:.4g}, {least:g} are demanded"
+        for name, least in demanded.min_score.items()
+        if name in found and found[name] < least
+    ]
+    return missing + low
 
 
 def find_difference(build: Build, expected: Mapping[str, BfpTensor], words: Words) -> str | None:
