@@ -46,7 +46,7 @@ def join_processes() -> Iterator[Processes]:
 
     It computes on its own GPU where there is one, else on the CPU.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not dist.is_torchelastic_launched():
         yield Processes(_device(0))
         return
     device = _device(int(os.environ["LOCAL_RANK"]))
