@@ -96,6 +96,11 @@ def batch_indices(signature: Signature, start: int, images: int) -> list[int]:
     return [min(index, images - 1) for index in range(start, start + signature.batch)]
 
 
+def first_images(signature: Signature, tensor: Array, images: int) -> Array:
+    """The images of a batch that count; all of a tensor that has no axis of images."""
+    return tensor[:images] if tensor.shape[:1] == (signature.batch,) else tensor
+
+
 def take_batch(signature: Signature, feeds: Tensors, start: int) -> dict[str, Array]:
     """The images of `batch_indices` of an array for each input."""
     taken = dict(feeds)
