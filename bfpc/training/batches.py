@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,17 +23,22 @@ from bfpc.ir.layout import from_onnx, to_onnx
 LOADERS = 2  # threads; decoding a picture leaves the interpreter free
 AHEAD = 4  # batches that are loaded before they are needed
 
+Complete = Callable[[dict[str, Array]], Mapping[str, Array]]
 Loaded = TypeVar("Loaded")
 Wanted = TypeVar("Wanted")
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images and, where there are labels, the class of each [images]. pictures: the inputs that hold some."""
+    """Images and, where there are labels, the class of each [images].
+
+    pictures: the inputs that hold some. complete: adds what the host makes of a batch for the accelerator.
+    """
 
     inputs: Inputs
     classes: NDArray[np.int64] | None
     pictures: tuple[InputSpec, ...]
+    complete: Complete = dict
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -97,14 +102,14 @@ def load_batches(
 
 def _load(
     examples: Examples, augmentation: Augmentation | None, images: list[int]
-) -> tuple[dict[str, Array], NDArray[np.int64] | None, int]:
+) -> tuple[Mapping[str, Array], NDArray[np.int64] | None, int]:
     arrays = examples.inputs.take(images)
     for spec in examples.pictures if augmentation is not None else ():
         assert augmentation is not None
         assert spec.map_shape is not None
         maps = augmentation.apply(from_onnx(arrays[spec.name], spec.axes, spec.map_shape), images)
         arrays[spec.name] = np.ascontiguousarray(to_onnx(maps, spec.axes))
-    return arrays, None if examples.classes is None else examples.classes[images], len(images)
+    return examples.complete(arrays), None if examples.classes is None else examples.classes[images], len(images)
 
 
 def _groups(order: Iterable[int], size: int) -> Iterator[list[int]]:

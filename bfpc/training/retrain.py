@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bfpc.config import Config
-from bfpc.data import InputSpec, open_inputs
+from bfpc.data import Array, InputData, open_inputs
 from bfpc.errors import DataError
 from bfpc.labels import load_labels
 from bfpc.output_file import check_writable
 from bfpc.pipeline import Prepared, prepare_network
 from bfpc.progress import Progress, silent, step
+from bfpc.runtime.host_tensors import add_host_tensors
 from bfpc.runtime.signature import input_specs, read_signature
 from bfpc.training.batches import Examples
 from bfpc.training.checkpoints import prepare_folder
@@ -91,46 +93,53 @@ def _plan(
     prepared: Prepared, config: Config, task: Retraining, network: TrainableNetwork, processes: Processes
 ) -> tuple[Course, tuple[str, ...]]:
     """The course of the training, and what the user should know about its data."""
-    specs = input_specs(read_signature(prepared.network.model, prepared.network.graph), prepared.network.graph)
     teacher = copy.deepcopy(network).requires_grad_(False)
     teacher.quantizing = False
     with torch.no_grad():
         inputs = {name: torch.from_numpy(array) for name, array in prepared.data.arrays.items()}
         outputs = teacher({name: tensor.to(processes.device) for name, tensor in inputs.items()})
     classes = next((output[0].numel() for output in outputs.values() if holds_scores(output)), None)
-    examples = _open(task.train, specs, config, classes)
-    validation = None if task.validation is None else _open(task.validation, specs, config, classes)
+    examples = _open(task.train, prepared, config, classes)
+    validation = None if task.validation is None else _open(task.validation, prepared, config, classes)
     objective = Objective(teacher, output_powers(outputs), config.training)
     settings = _digest(prepared, config, task, processes, len(examples))
     course = Course(config.training, task.epochs, examples, validation, objective, task.checkpoints, settings)
     return course, examples.inputs.warnings
 
 
-def _open(source: Source, specs: list[InputSpec], config: Config, classes: int | None) -> Examples:
-    """Images and classes. Raises DataError where they don't fit; classes: how many the network has scores for."""
-    training = config.training
+def _open(source: Source, prepared: Prepared, config: Config, classes: int | None) -> Examples:
+    """Images and their classes. classes: how many the network has scores for. Raises DataError where they don't fit."""
+    network, training = prepared.network, config.training
+    signature = read_signature(network.model, network.graph)
+    specs = input_specs(signature, network.graph)
     pictures = tuple(spec for spec in specs if spec.map_shape is not None)
     if (training.flip or training.crop_padding) and not pictures:
-        what, fix = (
-            "the network takes no pictures, which could be mirrored or shifted",
-            "leave flip and crop_padding out",
-        )
+        what, fix = "the network takes no pictures that could be mirrored or shifted", "leave flip and crop_padding out"
         raise DataError(what, where="training", fix=fix)
+
+    def complete(arrays: dict[str, Array]) -> Mapping[str, Array]:
+        data = InputData(arrays, shared=prepared.data.shared)
+        return add_host_tensors(data, network.model, signature, network.graph).arrays
+
     inputs = open_inputs(source.data, specs, config.preprocessing, None)
-    if source.labels is None:
-        return Examples(inputs, None, pictures)
+    labels = None if source.labels is None else _classes(source.labels, inputs.names, classes)
+    return Examples(inputs, labels, pictures, complete)
+
+
+def _classes(path: Path, names: Sequence[str], classes: int | None) -> NDArray[np.int64]:
+    """The class of every image. Raises DataError where the network does not have it."""
+    otherwise = "or leave the labels out: the float network teaches then"
     if classes is None:
-        what, fix = "the network has no output of class scores", "leave the labels out: the float network teaches then"
-        raise DataError(what, where=str(source.labels), fix=fix)
-    labels = load_labels(source.labels, inputs.names)
+        raise DataError("the network has no output of class scores", where=str(path), fix=otherwise.removeprefix("or "))
+    labels = load_labels(path, names)
     if labels.kind != "classes":
-        fix = "give a class index for each image, or leave the labels out: the float network teaches then"
-        raise DataError(f"the labels are {labels.kind}", where=str(source.labels), fix=fix)
-    indices = np.array(labels.take(range(len(inputs))), np.int64)
+        fix = f"give a class index for each image, {otherwise}"
+        raise DataError(f"the labels are {labels.kind}", where=str(path), fix=fix)
+    indices = np.array(labels.take(range(len(names))), np.int64)
     if indices.max() >= classes:
         what = f"a label is class {indices.max()}, the network has {classes} classes, counted from 0"
-        raise DataError(what, where=str(source.labels), fix="give the class indices that the network was trained with")
-    return Examples(inputs, indices, pictures)
+        raise DataError(what, where=str(path), fix="give the class indices that the network was trained with")
+    return indices
 
 
 def _digest(prepared: Prepared, config: Config, task: Retraining, processes: Processes, images: int) -> str:
