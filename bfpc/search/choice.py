@@ -20,7 +20,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 Numbers = NDArray[np.float64]
 Choice = tuple[int, ...]
 
-RELATIVE_GAP = 1e-5  # between the solution found and the best there could be
+RELATIVE_GAP = 1e-4  # between the solution found and the best there could be
 SLACK = 1 + 1e-6  # the solver's tolerance of a constraint
 OUT_OF_REACH = 2.0  # an option that exceeds a limit this often by itself is as impossible as one beyond that
 
@@ -56,7 +56,9 @@ def cheapest(problem: Problem, most_noise: float) -> Choice | None:
     first = program.solve(program.costs, program.noises, most_noise)
     if first is None:
         return None
-    return program.solve(program.noises, program.costs, problem.cost(first) * SLACK, program.noises, most_noise) or first
+    return (
+        program.solve(program.noises, program.costs, problem.cost(first) * SLACK, program.noises, most_noise) or first
+    )
 
 
 def quietest(problem: Problem, most_cost: float) -> Choice | None:
