@@ -1,6 +1,7 @@
 """Whole networks: the emulator, the C simulation and integer arithmetic store the same bits in every layer.
 
-One accelerator per array size, wide enough for every format, runs all networks: it is compiled once.
+One accelerator per array size, wide enough for every format, runs all networks: it is compiled once. Three of the four
+have multipliers too narrow for many of them.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from tests.networks.steps.drawing import Step
 
 PRESETS = ("int12", "int8", "int6", "int5", "int54", "int4")
 ARRAYS: tuple[dict[str, int], ...] = (
-    {"c_vec": 32, "k_vec": 32, "block": 4, "accumulator_positions": 64},
-    {"c_vec": 64, "k_vec": 16, "block": 4, "feature_depth": 256, "accumulator_positions": 64},
-    {"c_vec": 8, "k_vec": 8, "block": 4, "accumulator_positions": 128},
-    {"c_vec": 64, "k_vec": 64, "block": 16, "feature_depth": 256},
-)
+    {"c_vec": 32, "k_vec": 32, "block": 4, "accumulator_positions": 64, "activation_bits": 12, "weight_bits": 12},
+    {"c_vec": 64, "k_vec": 16, "block": 4, "feature_depth": 256, "accumulator_positions": 64, "activation_bits": 4,
+     "weight_bits": 4},
+    {"c_vec": 8, "k_vec": 8, "block": 4, "accumulator_positions": 128, "activation_bits": 12, "weight_bits": 3},
+    {"c_vec": 64, "k_vec": 64, "block": 16, "feature_depth": 256, "activation_bits": 5, "weight_bits": 12},
+)  # fmt: skip
 ONE_STEP: tuple[Step, ...] = (
     *(convolutions.conv_same, convolutions.depthwise, elementwise.relu, elementwise.prelu, elementwise.function),
     *(pooling.pool, structure.concat, structure.channel_shuffle, structure.pad),
@@ -64,11 +66,14 @@ def build_once(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def widest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays are as wide as any format needs, whatever the network's are."""
+    """Memories, and multipliers that are not set, are as wide as any format needs."""
 
     def size(*arguments: Any) -> Architecture:
-        widths = {"activation_bits": 13, "weight_bits": 12, "max_mantissa_bits": 12}
-        return replace(size_architecture(*arguments), **widths)
+        graph, settings, array = arguments
+        given = settings.model_dump(exclude_unset=True)
+        multiplied = {key: given.get(key, 12) for key in ("activation_bits", "weight_bits")}
+        stored = {"feature_bits": 13, "dense_weight_bits": 12, "depthwise_weight_bits": 12, "max_mantissa_bits": 12}
+        return replace(size_architecture(graph, settings, array), **multiplied, **stored)
 
     monkeypatch.setattr(pipeline, "size_architecture", size)
 

@@ -74,7 +74,7 @@ def network(op: Operator, channels: int, size: tuple[int, int]) -> Graph:
 def assert_has_tiles(op: Operator, channels: int, size: tuple[int, int], config: Config) -> None:
     """That every layer made of `op` has a tile that fits: `choose_tile` raises CapacityError otherwise."""
     array = config.array_size
-    architecture = Architecture(array.c_vec, array.k_vec, 8, 13, 12, 12, 48, 12)
+    architecture = Architecture(array.c_vec, array.k_vec, 8, 12, 12, 13, 12, 12, 48, 12)
     graph = run_passes(network(op, channels, size), float_passes(config), Dump(None))
     graph = assign_formats(graph, config, defaultdict(lambda: 1.0))
     for node in graph.layers:

@@ -10,7 +10,8 @@ from bfpc.config_sections import ACCUMULATOR_WIDTHS, ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv
-from bfpc.numerics.format import BfpFormat
+from bfpc.numerics.digits import digits_of
+from bfpc.numerics.format import MIN_MANTISSA_BITS, BfpFormat
 
 BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle
 MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the adder's latency, whatever the tile's size
@@ -23,9 +24,12 @@ class Architecture:
     c_vec: lanes, the input channels a processing element multiplies per cycle.
     k_vec: processing elements, each making one output channel; also the channels of a group of the feature memory.
     block: the finest block the array aligns; every block of an activation or dense weight is a multiple of it.
-    activation_bits: width of the signed operand that holds any activation's mantissa.
-    weight_bits: width of the signed operand that holds any dense weight's mantissa.
-    depthwise_weight_bits: the same of depthwise weights, which need a multiplier per processing element only.
+    activation_bits, weight_bits: mantissa bits that a dense layer multiplies at a time; wider mantissas are split into
+        digits of so many bits.
+    feature_bits: width of a signed integer that holds any mantissa of a map that is read.
+    dense_weight_bits: width of a signed integer that holds any dense weight's mantissa.
+    depthwise_weight_bits: the same of depthwise weights. Depthwise layers need one multiplier per processing element,
+        which takes whole mantissas.
     accumulator_bits: width of an accumulator, sign included.
     max_mantissa_bits: widest mantissa that the feature memory stores.
     feature_depth: vectors of c_vec mantissas in one half of the feature buffer.
@@ -37,6 +41,8 @@ class Architecture:
     block: int
     activation_bits: int
     weight_bits: int
+    feature_bits: int
+    dense_weight_bits: int
     depthwise_weight_bits: int
     accumulator_bits: int
     max_mantissa_bits: int
@@ -52,6 +58,26 @@ class Architecture:
     @property
     def macs_per_cycle(self) -> int:
         return self.c_vec * self.k_vec
+
+    @property
+    def activation_operand_bits(self) -> int:
+        """Width of a multiplier's signed operand for any activation, or for any digit of one."""
+        return min(self.feature_bits, self.activation_bits + 1)
+
+    @property
+    def weight_operand_bits(self) -> int:
+        """The same of dense weights."""
+        return min(self.dense_weight_bits, self.weight_bits + 1)
+
+    @property
+    def most_activation_digits(self) -> int:
+        """The digits of the widest activation."""
+        return digits_of(self.feature_bits - 1, self.activation_bits)
+
+    @property
+    def most_weight_digits(self) -> int:
+        """The digits of the widest dense weight."""
+        return digits_of(self.dense_weight_bits - 1, self.weight_bits)
 
 
 @dataclass(frozen=True)
@@ -71,7 +97,7 @@ class _Use:
 def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySize) -> Architecture:
     """The accelerator of the `architecture:` settings, with an array of a given size, for a quantized graph.
 
-    `block` and `accumulator_bits` on `auto` are filled to fit.
+    What is on `auto` is filled to fit; then no layer needs digits.
     Raises CapacityError, naming the layer and the setting, where a layer does not fit what is set.
     """
     activations = list(_activation_uses(graph))
@@ -83,12 +109,16 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
     _check_blocks(activations, block, k_vec, "k_vec")
     _check_blocks(dense, block, c_vec, "c_vec")
     _check_array(c_vec, k_vec, block)
+    inputs = [use for use in activations if use.role == "input"]
+    activation_bits, weight_bits = _at_a_time(inputs, settings.activation_bits), _at_a_time(dense, settings.weight_bits)
     return Architecture(
         c_vec=c_vec,
         k_vec=k_vec,
         block=block,
-        activation_bits=_widest([use for use in activations if use.role == "input"]),
-        weight_bits=_widest(dense),
+        activation_bits=activation_bits,
+        weight_bits=weight_bits,
+        feature_bits=max(activation_bits, _widest(inputs)),
+        dense_weight_bits=max(weight_bits, _widest(dense)),
         depthwise_weight_bits=_widest(depthwise),
         accumulator_bits=_accumulator_bits(graph, settings.accumulator_bits),
         max_mantissa_bits=max(use.format.mantissa_bits for use in activations),
@@ -99,8 +129,14 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
     )
 
 
+def _at_a_time(uses: list[_Use], setting: int | str) -> int:
+    """The mantissa bits that are multiplied at a time: on `auto` those of the widest format."""
+    widest = max((use.format.mantissa_bits for use in uses), default=MIN_MANTISSA_BITS)
+    return widest if isinstance(setting, str) else setting
+
+
 def _widest(uses: list[_Use]) -> int:
-    return max((use.operand_bits for use in uses), default=2)
+    return max((use.operand_bits for use in uses), default=MIN_MANTISSA_BITS)
 
 
 def _activation_uses(graph: Graph) -> Iterator[_Use]:

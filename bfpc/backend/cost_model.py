@@ -5,10 +5,12 @@ that pass through a pipeline of processes, joined by FIFOs; each begins with the
 
 - load: one vector of features per position, plus a cycle per row; the features of the next tile go into the other half
   of the feature buffer;
-- weights: one record (a processing element's weights for one step) per cycle, and one parameter of a channel;
+- weights: one record (a processing element's weights for one step) per cycle, or a digit of them, and one parameter of
+  a channel;
 - array: a step, that is a vector at a filter tap, takes one cycle per position that meets the tap, no less than
-  `MIN_STEP_CYCLES`, and waits for the weights of the step, which arrive only few steps ahead; where the map is dilated,
-  the accumulators leave in a last sweep over all positions;
+  `MIN_STEP_CYCLES`, as often as there are pairs of an activation's and a weight's digit; it waits for the weights of
+  the step, which arrive only few steps ahead; where the map is dilated, the accumulators leave in a last sweep over all
+  positions;
 - residual: one channel group per position, plus a cycle per row, or a single position;
 - tail: one position per cycle; a pooling layer's positions are collected first, then its windows' positions follow;
 - store: one channel group per position, plus a cycle per row; as many cycles per row as whole beats, and one for every
@@ -38,6 +40,7 @@ from bfpc.backend.program import LAYER_WORDS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.ir.operators import Pair
+from bfpc.numerics.digits import digits_of
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
@@ -94,6 +97,18 @@ class LayerWork:
         """How often the array goes over a tile's positions for one channel tile: once per vector and tap."""
         dense = self.parameters.dense
         return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
+
+    @property
+    def activation_digits(self) -> int:
+        """Digits of the input's mantissas; only dense layers split them."""
+        dense, width = self.parameters.dense, self.architecture.activation_bits
+        return digits_of(self.input.format.magnitude_bits, width) if dense else 1
+
+    @property
+    def weight_digits(self) -> int:
+        """Digits of the weights' mantissas; only dense layers split them."""
+        dense, format = self.parameters.dense, self.parameters.weight_format
+        return digits_of(format.magnitude_bits, self.architecture.weight_bits) if dense and format is not None else 1
 
     @property
     def macs(self) -> int:
@@ -265,18 +280,21 @@ def _step_records(work: LayerWork, channels: int) -> int:
         return _unpacking(1, channels * mantissa_bits)
     lanes = min(work.architecture.c_vec, parameters.weight_shape[1])
     blocks = -(-lanes // parameters.weight_format.block_size)
-    return _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
+    later_digits = channels * (work.weight_digits - 1)
+    return later_digits + _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
 
 
 def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
     rows, columns = work.vertical.met(row.array), work.horizontal.met(column.array)
     drain = max(len(row.array) * len(column.array), MIN_STEP_CYCLES) if work.dilated else 0
-    vectors = work.steps // math.prod(work.kernel)
+    vectors, pairs = work.steps // math.prod(work.kernel), work.activation_digits * work.weight_digits
     cycles = 0
     for tile in work.channel_tiles:
         delivery = work.cycles_of(len(tile) * work.parameters.weight_bits / 8 / work.steps)
-        least = max(MIN_STEP_CYCLES, _step_records(work, len(tile)), delivery)
-        taps = sum(rows[r] * columns[c] * max(r * c, least) for r in rows for c in columns)
+        least = max(_step_records(work, len(tile)), delivery)
+        taps = sum(
+            rows[r] * columns[c] * max(pairs * max(r * c, MIN_STEP_CYCLES), least) for r in rows for c in columns
+        )
         cycles += vectors * taps + drain
     return cycles
 

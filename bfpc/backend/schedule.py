@@ -151,7 +151,9 @@ def _schedule_layer(
 
 def _loop_order(work: LayerWork, mode: ArrayMode) -> str:
     """The array's loops, the outermost first."""
-    loops = ("spatial tile", "channel tile", *LOOPS[mode])
+    digits = {"weight digit": work.weight_digits, "activation digit": work.activation_digits}
+    split = (loop for loop, count in digits.items() if count > 1)
+    loops = ("spatial tile", "channel tile", *LOOPS[mode], *split)
     if not work.dilated:
         return " > ".join((*loops, "position"))
     return " > ".join((*loops, *(("filter tap",) if mode is ArrayMode.PASS else ()), "position that meets the tap"))

@@ -308,6 +308,8 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         input_width=width,
         vectors=-(-channels // architecture.c_vec),
         **_pair("kernel", op.kernel, ("height", "width")),
+        weight_digits=_digits(case.weight_format, architecture.weight_bits) if isinstance(op, Conv) else 1,
+        activation_digits=_digits(case.x.format, architecture.activation_bits) if isinstance(op, Conv) else 1,
         **_pair("stride", op.stride),
         **_pair("dilation", op.dilation),
         **_pair("input_dilation", op.input_dilation),
@@ -345,6 +347,11 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         output_exponent_range=case.output.exponent_range,
         output_exponent_shift=case.output_exponent_shift,
     )
+
+
+def _digits(stored: BfpFormat, width: int) -> int:
+    """Digits of `width` bits that hold a mantissa besides its sign."""
+    return next(count for count in range(1, 13) if count * width >= stored.magnitude_bits)
 
 
 def _activation_code(activation: Activation | None) -> int:

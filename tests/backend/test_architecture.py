@@ -38,7 +38,24 @@ def test_the_block_is_the_smallest_of_maps_and_weights() -> None:
 def test_operands_hold_unsigned_mantissas_with_a_sign() -> None:
     graph = _graph(BfpFormat(6, 16, 7, signed=False), BfpFormat(4, 16, 3))
     architecture = size_architecture(graph, ArchitectureConfig())
-    assert (architecture.activation_bits, architecture.weight_bits, architecture.max_mantissa_bits) == (7, 4, 6)
+    assert (architecture.activation_bits, architecture.weight_bits, architecture.max_mantissa_bits) == (6, 4, 6)
+    assert (architecture.activation_operand_bits, architecture.weight_operand_bits) == (7, 4)
+    assert (architecture.most_activation_digits, architecture.most_weight_digits) == (1, 1)
+
+
+def test_a_narrow_array_takes_digits_and_keeps_whole_mantissas_elsewhere() -> None:
+    graph = _graph(BfpFormat(8, 16, 7, signed=False), BfpFormat(12, 16, 3))
+    architecture = size_architecture(graph, ArchitectureConfig(activation_bits=4, weight_bits=4))
+    assert (architecture.activation_operand_bits, architecture.weight_operand_bits) == (5, 5)
+    assert (architecture.most_activation_digits, architecture.most_weight_digits) == (2, 3)
+    assert (architecture.feature_bits, architecture.dense_weight_bits) == (9, 12)
+
+
+def test_a_wider_array_than_the_network_needs_is_kept() -> None:
+    graph = _graph(BfpFormat(5, 16, 7), BfpFormat(4, 16, 3))
+    architecture = size_architecture(graph, ArchitectureConfig(activation_bits=8, weight_bits=6))
+    assert (architecture.activation_operand_bits, architecture.weight_operand_bits) == (8, 6)
+    assert (architecture.most_activation_digits, architecture.most_weight_digits) == (1, 1)
 
 
 def test_wide_depthwise_weights_leave_the_array_narrow() -> None:

@@ -35,15 +35,28 @@ WIDEST = Architecture(
     c_vec=16,
     k_vec=8,
     block=4,
-    activation_bits=13,
+    activation_bits=12,
     weight_bits=12,
+    feature_bits=13,
+    dense_weight_bits=12,
     depthwise_weight_bits=12,
     accumulator_bits=48,
     max_mantissa_bits=12,
     feature_depth=2048,
     accumulator_positions=1024,
 )
-NARROW = replace(WIDEST, c_vec=64, k_vec=32, block=16, activation_bits=6, weight_bits=4, accumulator_bits=32)
+NARROW = replace(
+    WIDEST,
+    c_vec=64,
+    k_vec=32,
+    block=16,
+    activation_bits=5,
+    weight_bits=4,
+    feature_bits=6,
+    dense_weight_bits=4,
+    accumulator_bits=32,
+)
+DIGITS = replace(WIDEST, activation_bits=4, weight_bits=3)  # wider mantissas in up to three and four digits
 LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
 LARGE_ARRAY = replace(WIDEST, c_vec=128, k_vec=64, block=32)  # its records are longer than a beat
 
@@ -349,16 +362,21 @@ def layers(draw: st.DrawFn) -> LayerCase:
     )
 
 
+arrays = pytest.mark.parametrize("array", [pytest.param(WIDEST, id="whole"), pytest.param(DIGITS, id="digits")])
+
+
+@arrays
 @given(case=layers())
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_random_layers_agree_in_every_bit(build: Build, case: LayerCase) -> None:
-    assert_same_bits(build(WIDEST), case, WIDEST)
+def test_random_layers_agree_in_every_bit(build: Build, array: Architecture, case: LayerCase) -> None:
+    assert_same_bits(build(array), case, array)
 
 
+@arrays
 @given(case=layers())
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_random_layers_meet_no_undefined_behaviour(build: Build, case: LayerCase) -> None:
-    assert_same_bits(build(WIDEST, flags=CHECKED), case, WIDEST)
+def test_random_layers_meet_no_undefined_behaviour(build: Build, array: Architecture, case: LayerCase) -> None:
+    assert_same_bits(build(array, flags=CHECKED), case, array)
 
 
 def ap_int_headers() -> str:
@@ -369,11 +387,31 @@ def ap_int_headers() -> str:
     return folder if (Path(folder) / "ap_int.h").exists() else ""
 
 
-@pytest.mark.skipif(not ap_int_headers(), reason="no ap_int headers: set BFPC_AP_INCLUDE or install hls4ml")
+with_ap_int = pytest.mark.skipif(
+    not ap_int_headers(), reason="no ap_int headers: set BFPC_AP_INCLUDE or install hls4ml"
+)
+
+
+@with_ap_int
+@arrays
 @given(case=layers())
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_arbitrary_precision_integers_give_the_same_bits(build: Build, case: LayerCase) -> None:
-    assert_same_bits(build(WIDEST, ap_include=ap_int_headers()), case, WIDEST)
+def test_arbitrary_precision_integers_give_the_same_bits(build: Build, array: Architecture, case: LayerCase) -> None:
+    assert_same_bits(build(array, ap_include=ap_int_headers()), case, array)
+
+
+@pytest.mark.parametrize("ap_include", ["", pytest.param(ap_int_headers(), marks=with_ap_int)], ids=["int", "ap_int"])
+def test_low_digits_carry_a_sum_past_its_width_and_back(build: Build, ap_include: str) -> None:
+    """Weights of -1 have the lowest digit 7: with it alone the sum takes seven times as much as the whole."""
+    array = replace(DIGITS, accumulator_bits=32)
+    x, weight, output = BfpFormat(12, 4, 7, signed=False), BfpFormat(12, 4, 7), BfpFormat(12, 8, 7)
+    case = make_case(Conv((3, 3)), (37, 3, 3), 25, (x, weight, output), bias_bits=0)
+    full = Stored(x, np.full_like(case.x.mantissas, 4095), np.full_like(case.x.offsets, 7))
+    weights, offsets = np.full_like(case.weights, -1), np.full_like(case.weight_offsets, 3)
+    case = replace(case, x=full, weights=weights, weight_offsets=offsets)
+    assert 2**30 <= np.abs(tail(case)).max() < 2**31
+    folder = build(array, ap_include=ap_include, **({} if ap_include else {"flags": CHECKED}))
+    assert_same_bits(folder, replace(case, output_exponent_shift=13), array)
 
 
 def test_the_environment_does_not_change_what_is_built(build: Build) -> None:
