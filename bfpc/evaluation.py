@@ -23,7 +23,6 @@ from bfpc.data import Inputs, open_inputs
 from bfpc.emulator.published import published_formats, published_runner
 from bfpc.emulator.session import Emulator, Maps, folded_inputs, real_values, stored_inputs
 from bfpc.errors import ConfigError
-from bfpc.frontend.reader import Network
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv
 from bfpc.ir.partition import HostSegment
@@ -144,26 +143,32 @@ def evaluate(
     where the model, a config or the data is at fault.
     """
     configs = with_shared_sections(configs, metric)
-    prepared = {name: prepare_network(model, config, calibration, None, progress) for name, config in configs.items()}
-    candidates = [_candidate(prepared[name], config, progress) for name, config in configs.items()]
-    task = _make_task(model, candidates, next(iter(prepared.values())).network, data)
+    task, warnings = make_task(model, configs, data, calibration, progress)
     found = run_task(engine, task, progress)
-    names, sizes = (FLOAT, *configs), (float_weight_size(candidates[0]), *map(weight_size, candidates))
+    names = (FLOAT, *configs)
+    sizes = (float_weight_size(task.candidates[0]), *map(weight_size, task.candidates))
     rows = [
         _row(name, [batch[index] for batch in found], task.measures, size)
         for index, (name, size) in enumerate(zip(names, sizes, strict=True))
     ]
-    warnings = [warning for each in prepared.values() for warning in (*each.network.warnings, *each.data.warnings)]
-    return Evaluation(model.stem, len(task.inputs), tuple(rows), tuple(dict.fromkeys(warnings)))
+    return Evaluation(model.stem, len(task.inputs), tuple(rows), warnings)
 
 
-def _make_task(model: Path, candidates: Sequence[Candidate], network: Network, data: DataSet) -> Task:
-    config, signature = candidates[0].config, read_signature(network.model, network.graph)
+def make_task(
+    model: Path, configs: Mapping[str, Config], data: DataSet, calibration: Path | None, progress: Progress = silent
+) -> tuple[Task, tuple[str, ...]]:
+    """All that workers need, and warnings. The configs have their shared sections."""
+    prepared = [(config, prepare_network(model, config, calibration, None, progress)) for config in configs.values()]
+    candidates = tuple(_candidate(each, config, progress) for config, each in prepared)
+    config, network = prepared[0][0], prepared[0][1].network
+    signature = read_signature(network.model, network.graph)
     inputs = open_inputs(data.inputs, input_specs(signature, network.graph), config.preprocessing, data.count)
     labels = None if data.labels is None else load_labels(data.labels, inputs.names)
     measures = choose_measures(config, signature, labels)
     onnx = network.model.SerializeToString(deterministic=True)
-    return Task(onnx, str(model), signature, inputs, labels, measures, tuple(candidates))
+    warnings = [warning for _, each in prepared for warning in (*each.network.warnings, *each.data.warnings)]
+    task = Task(onnx, str(model), signature, inputs, labels, measures, candidates)
+    return task, tuple(dict.fromkeys(warnings))
 
 
 def with_shared_sections(configs: Mapping[str, Config], metric: str | None) -> dict[str, Config]:

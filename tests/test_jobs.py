@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -12,15 +12,6 @@ from numpy.typing import NDArray
 
 from bfpc.errors import DataError, JobError
 from bfpc.jobs import Engine, open_engine, session_threads
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a Dask cluster of two processes on this machine."""
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address
-
 
 Open = Callable[[], AbstractContextManager[Engine]]
 
