@@ -20,6 +20,7 @@ from bfpc.errors import BfpcError
 from bfpc.progress import Item, Progress, silent
 
 if TYPE_CHECKING:
+    from bfpc.config import Config
     from bfpc.runtime.session import DeviceName
     from bfpc.training.loop import Moment
 
@@ -73,6 +74,8 @@ def compile_command(model: Path, config: str, output: Path, calibration: Path | 
     from bfpc.pipeline import compile_model
 
     settings = load_config(config)
+    if settings.precision == "auto":
+        settings = _chosen_formats(model, settings, calibration)
     with _progress() as progress:
         result = compile_model(model, settings, output, calibration, dump_ir, progress)
     _warn(result.warnings)
@@ -215,6 +218,41 @@ def evaluate_command(
     _show(result.to_json() if as_json else tables.evaluation(result))
 
 
+@main.command("search")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-c", "--config", required=True, help="A YAML file with budget: and search:.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("chosen.yaml"), show_default=True)
+@click.option("--calibration", type=click.Path(path_type=Path), help="As for compile.")
+@click.option("--validation", type=click.Path(path_type=Path), help="Images to check choices on; else calibration's.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Of the images that choices are checked on.")
+@click.option("--resume", is_flag=True, help="Go on with the measurements of an interrupted search.")
+@click.option("--processes", type=click.IntRange(min=1), help="Of this machine; one for each core if not given.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, whose workers see the same files.")
+def search_command(
+    model: Path,
+    config: str,
+    output: Path,
+    calibration: Path | None,
+    validation: Path | None,
+    labels: Path | None,
+    resume: bool,
+    processes: int | None,
+    scheduler: str | None,
+) -> None:
+    """Choose formats for every layer of the ONNX file MODEL under a budget, and write them as a config."""
+    from bfpc.config import load_config
+    from bfpc.jobs import open_engine
+    from bfpc.search.files import search_to_files
+    from bfpc.search.search import Data
+
+    settings, data = load_config(config), Data(calibration, validation, labels)
+    with open_engine(scheduler, processes) as engine, _progress() as progress:
+        chosen = search_to_files(model, settings, data, engine, output, resume=resume, progress=progress)
+    _warn(chosen.warnings)
+    OUT.print(tables.chosen(chosen))
+    OUT.print(f"\nNext: bfpc compile {model} -c {output}")
+
+
 @main.command("inspect")
 @BuildFolder
 @click.option("--partition", is_flag=True, help="Show what runs on the host, why, and what crosses.")
@@ -231,6 +269,15 @@ def inspect_command(build: Path, partition: bool, as_json: bool) -> None:
     else:
         found = inspect(build)
         _show(found.to_json() if as_json else tables.inspection(found))
+
+
+def _chosen_formats(model: Path, settings: Config, calibration: Path | None) -> Config:
+    """The config with formats in place of its budget."""
+    from bfpc.jobs import open_engine
+    from bfpc.search.search import Data, search
+
+    with open_engine() as engine, _progress() as progress:
+        return search(model, settings, Data(calibration), engine, progress=progress).config
 
 
 def _show(shown: str | RenderableType) -> None:
