@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what the commands import that need it
     from bfpc.export import Exported
     from bfpc.partition_view import PartitionView, Segment
     from bfpc.runtime.session import Ran
+    from bfpc.search.search import Chosen
     from bfpc.training.loop import Epoch
     from bfpc.training.retrain import Retrained
 
@@ -231,6 +232,17 @@ def _wide_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def chosen(found: Chosen) -> RenderableType:
+    """What was chosen, beside one width for all layers."""
+    front = found.front
+    rows = [(point.name, point) for point in front.uniform] + [("chosen", front.chosen)]
+    figures = [
+        (name, "" if point.accuracy is None else f"{point.accuracy:.4g}", f"{point.sqnr_db:.1f}", f"{point.cost:,.0f}")
+        for name, point in rows
+    ]
+    return _table("Formats", ("",), (front.accuracy, "SQNR dB", front.cost), figures)
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
