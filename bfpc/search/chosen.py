@@ -28,7 +28,8 @@ def chosen_config(graph: Graph, config: Config, decisions: Sequence[Decision], f
     kept = {key: value for key, value in config.model_dump(mode="json").items() if key not in SEARCH_KEYS}
     common = Config.model_validate({**kept, "formats": _common(graph, config, decisions, formats)})
     changes = _changes(graph, common, decisions, formats)
-    overrides = [*(Override(name=escape(name), **change) for name, change in changes.items()), *config.overrides]
+    added = (Override.model_validate({"name": escape(name), **change}) for name, change in changes.items())
+    overrides = [*added, *config.overrides]
     given = [override.model_dump(mode="json") for override in overrides]
     return Config.model_validate({**common.model_dump(mode="json"), **({"overrides": given} if given else {})})
 

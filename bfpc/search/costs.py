@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 
@@ -16,10 +15,14 @@ from bfpc.search.choice import Numbers
 from bfpc.search.decisions import Decision
 
 
-def weight_bits(node: Node, shape: tuple[int, int, int, int], format: BfpFormat) -> int:
-    """Bits of a layer's weights in the weight memory, mantissas and exponents."""
-    layout = ParameterLayout(shape[0], format, shape, isinstance(node.op, Conv), 0, False, 0, 0)
-    return shape[0] * layout.weight_bits
+def weight_bits(node: Node, shape: tuple[int, ...], format: BfpFormat) -> int:
+    """Bits of a layer's weights in the weight memory, mantissas and exponents.
+
+    shape: [output channels, input channels, kernel height, kernel width].
+    """
+    channels, inputs, height, width = shape
+    whole = (channels, inputs, height, width)
+    return channels * ParameterLayout(channels, format, whole, isinstance(node.op, Conv), 0, False, 0, 0).weight_bits
 
 
 def option_costs(graph: Graph, config: Config, decisions: Sequence[Decision]) -> tuple[Numbers, ...]:
@@ -29,20 +32,15 @@ def option_costs(graph: Graph, config: Config, decisions: Sequence[Decision]) ->
 
 def _weight_bits(graph: Graph, decision: Decision) -> Numbers:
     costs = np.zeros(len(decision.options))
-    if decision.kind != "weight":
-        return costs
-    nodes = {node.name: node for node in graph.nodes}
-    for index, option in enumerate(decision.options):
-        for member, format in zip(decision.members, option.stored, strict=True):
-            shape = graph.array(nodes[member].inputs["weight"]).shape
-            assert len(shape) == 4 and prod(shape)
-            costs[index] += weight_bits(nodes[member], shape, format)
+    if decision.kind == "weight":
+        nodes = [node for node in graph.nodes if node.name in decision.members]
+        shape = graph.array(nodes[0].inputs["weight"]).shape
+        for index, option in enumerate(decision.options):
+            costs[index] = sum(weight_bits(node, shape, option.stored[0]) for node in nodes)
     return costs
 
 
 def network_cost(graph: Graph) -> float:
     """What a quantized network costs."""
-    weights = [(node, graph.weight(node)) for node in graph.layers]
-    return sum(
-        weight_bits(node, weight.mantissas.shape, weight.format) for node, weight in weights if weight is not None
-    )
+    weights = ((node, graph.weight(node)) for node in graph.layers)
+    return float(sum(weight_bits(node, w.mantissas.shape, w.format) for node, w in weights if w is not None))

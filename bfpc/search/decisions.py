@@ -1,8 +1,8 @@
 """What there is to decide: for each map and each constant of weights the formats that it may take.
 
 Maps that are joined, and views of channels, take one format together, and so do layers that read the same weights; each
-is one decision. What the config's overrides, or `formats.output` and `formats.input`, fix leaves nothing to decide: then
-a decision has a single option.
+is one decision. What the config's overrides, `formats.output` or `formats.input` fix leaves nothing to decide: such a
+decision has a single option.
 """
 
 from __future__ import annotations

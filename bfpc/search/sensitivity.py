@@ -141,7 +141,8 @@ def relative_noise(expected: Maps, found: Maps) -> float:
 def _with_weights(subject: Subject, name: str, floats: Mapping[str, Maps], format: BfpFormat) -> Maps:
     """What a layer makes of float maps with quantized weights."""
     node = subject.graph.producer(name)
-    assert node is not None and isinstance(node.op, Conv | Depthwise)
+    assert node is not None
+    assert isinstance(node.op, Conv | Depthwise)
     weight = subject.graph.array(node.inputs["weight"])
     convert = quantize_depthwise if isinstance(node.op, Depthwise) else quantize_weights
     quantized = BfpTensor(format, *convert(weight, format)).real.astype(np.float32)

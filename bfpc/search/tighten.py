@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 MOST_CHECKS = 10
 CLOSE = 0.02  # of two noise budgets' logarithms: 0.1 dB
