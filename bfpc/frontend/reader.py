@@ -38,7 +38,11 @@ class Network:
 
 def read_model(path: Path) -> Network:
     """Reads a model; raises ModelError, with all its nodes, where none maps onto the accelerator."""
-    model, notes = load_model(path)
+    return read_network(*load_model(path), path)
+
+
+def read_network(model: onnx.ModelProto, notes: tuple[str, ...], path: Path) -> Network:
+    """As `read_model`, of a normalised model that is in memory already; `path` names it in messages."""
     model = onnx.inliner.inline_local_functions(model) if model.functions else model
     simplified = simplify(model, path)
     inputs = input_tensors(simplified, path)

@@ -34,14 +34,14 @@ _PATTERNS = {torch.float32: _Pattern(torch.int32, 23, 127), torch.float64: _Patt
 def quantize_maps(x: Tensor, format: BfpFormat, exponent: Exponent | None = None) -> Tensor:
     """Maps, or dense weights, as real numbers of `format`, blocks along the second axis.
 
-    x: [batch, channels, height, width], float32 or float64. exponent: the base exponent, where it isn't that of `format`.
+    x: [batch, channels, height, width], float32 or float64. exponent: the base exponent; None for that of `format`.
     """
     batch, channels, height, width = x.shape
     missing = -channels % format.block_size
     padded = functional.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
     blocks = padded.reshape(batch, -1, format.block_size, height * width)
     base = format.exponent if exponent is None else exponent
-    quantized: Tensor = _Quantize.apply(blocks, format, base)  # type: ignore[no-untyped-call]
+    quantized: Tensor = _Quantize.apply(blocks, format, base)
     return quantized.reshape(padded.shape)[:, :channels] if missing else quantized.reshape(x.shape)
 
 
@@ -73,7 +73,7 @@ class _Quantize(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             lowest = format.min_mantissa * power_of_two(top, x.dtype)
             ctx.save_for_backward((x >= lowest) & (x < power_of_two(top + format.magnitude_bits, x.dtype)))
-        exponents = (_bit_lengths(x) - format.magnitude_bits).clamp(base, top)
+        exponents = torch.clamp(_bit_lengths(x) - format.magnitude_bits, base, top)  # type: ignore[arg-type]
         mantissas = (x * power_of_two(-exponents, x.dtype)).round_().clamp_(format.min_mantissa, format.max_mantissa)
         return mantissas.mul_(power_of_two(exponents, x.dtype))
 
