@@ -104,12 +104,14 @@ def _from_json(path: Path, names: Sequence[str]) -> Labels:
     by_name = {_number(Path(name).stem): label for name, label in content.items()}
     by_name |= {_number(name): label for name, label in content.items()}
     chosen = {name: by_name[_number(name)] for name in _check_complete(by_name, names, path)}
-    if all(type(label) is int and label >= 0 for label in chosen.values()):
+    indices = [name for name, label in chosen.items() if type(label) is int and label >= 0]
+    if len(indices) == len(chosen):
         return Labels("classes", tuple(chosen[name] for name in names))
-    if any(not isinstance(label, list) for label in chosen.values()):
-        wrong = next(name for name, label in chosen.items() if not isinstance(label, list))
+    wrong = [name for name, label in chosen.items() if not isinstance(label, list)]
+    if wrong:
+        name = next((name for name in wrong if name not in indices), wrong[0])
         fix = 'give class indices to all images, or a list of {"class": c, "box": [left, top, right, bottom]} to all'
-        raise DataError(f"the label of {wrong} is {chosen[wrong]!r}", where=str(path), fix=fix)
+        raise DataError(f"the label of {name} is {chosen[name]!r}", where=str(path), fix=fix)
     boxes = {name: _to_boxes(label, f"{path}, label of {name}") for name, label in chosen.items()}
     return Labels("boxes", tuple(boxes[name] for name in names))
 
@@ -151,9 +153,10 @@ def _from_array(path: Path, images: int) -> Labels:
     if key not in arrays:
         raise DataError(f"no array labels; the file holds {', '.join(arrays)}", where=str(path), fix=FORMATS)
     array = arrays[key]
-    if len(array.shape) < 1 or array.shape[0] < images:
+    count = array.shape[0] if array.shape else 0
+    if count < images:
         fix = "give one label for each image, in the order of the images"
-        raise DataError(f"{array.shape[:1]} labels for {images} images", where=str(path), fix=fix)
+        raise DataError(f"{count} label{'' if count == 1 else 's'} for {images} images", where=str(path), fix=fix)
     if len(array.shape) > 1:
         return Labels("maps", array)
     classes = np.array(array.open() if isinstance(array, StoredArray) else array)[:images]

@@ -25,6 +25,7 @@ from bfpc.runtime.signature import Tensors
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
+EPSILON = 1e-12  # a recall such as 3 / 10 is not exactly a number of RECALLS
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,14 @@ def match(found: Detections, true: Boxes) -> Matches:
 
 @dataclass(frozen=True)
 class _Table:
-    """A class's detections in all images, best first: their image, whether they are right; and true boxes by image."""
+    """A class's detections in all images, best first.
 
-    images: NDArray[np.int64]
-    right: NDArray[np.bool_]
+    images: [detections], where each was found; right: for each overlap, the places of those that found a true box;
+    true: [images], how many true boxes there are.
+    """
+
+    images: NDArray[np.intp]
+    right: tuple[NDArray[np.intp], ...]
     true: Floats
 
 
@@ -111,18 +116,24 @@ def _table(items: Sequence[Matches], index: int) -> _Table:
     right = np.concatenate([item.right[own] for item, own in zip(items, chosen, strict=True)])
     order = np.argsort(-scores, kind="stable")
     true = np.array([(item.true == index).sum() for item in items], np.float64)
-    return _Table(images[order], right[order], true)
+    return _Table(images[order], tuple(map(np.flatnonzero, right[order].T)), true)
 
 
 def _average_precision(table: _Table, drawn: Floats) -> Floats:
     """[overlaps], where each image counts as often as it is drawn; NaN where no true box is."""
-    boxes = drawn @ table.true
+    boxes = float(drawn @ table.true)
     if not boxes:
         return np.full(len(OVERLAPS), np.nan)
     weights = drawn[table.images]
-    right = (weights[:, np.newaxis] * table.right).cumsum(axis=0)
-    precision = right / np.maximum(weights.cumsum(), 1)[:, np.newaxis]
-    best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    best = np.concatenate([best, np.zeros((1, len(OVERLAPS)))])  # of recalls that are not reached
-    reached = [np.searchsorted(recall, RECALLS - 1e-12) for recall in (right / boxes).T]
-    return np.array([column[places].mean() for column, places in zip(best.T, reached, strict=True)])
+    found = np.maximum(weights.cumsum(), 1)
+    return np.array([_area(weights[places].cumsum(), found[places], boxes) for places in table.right])
+
+
+def _area(right: Floats, found: Floats, boxes: float) -> float:
+    """The mean precision over all recalls.
+
+    right, found: at each right detection, how many are right, and how many there are, up to there.
+    """
+    best = np.maximum.accumulate((right / found)[::-1])[::-1]
+    reached = np.searchsorted(right / boxes, RECALLS - EPSILON)
+    return float(np.append(best, 0)[reached].mean())  # of recalls that are not reached, 0
