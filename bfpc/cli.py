@@ -165,13 +165,13 @@ def retrain_command(
     resume: bool,
 ) -> None:
     """Train the ONNX file MODEL for the formats of a config, and write it with the better weights."""
-    from bfpc.config import load_config
-    from bfpc.training.retrain import Retraining, Source, retrain
-
     if validation_labels and not validation:
         raise click.UsageError("--validation-labels needs --validation")
     if resume and not checkpoints:
         raise click.UsageError("--resume needs --checkpoints")
+    from bfpc.config import load_config
+    from bfpc.training.retrain import Retraining, Source, retrain
+
     tested = Source(validation, validation_labels) if validation else None
     task = Retraining(Source(data, labels), epochs, tested, calibration, checkpoints, resume)
     with _training_progress() as (progress, watch):
@@ -207,7 +207,7 @@ def evaluate_command(
 ) -> None:
     """Measure the accuracy of the ONNX file MODEL over a data set, in float32 and in each config."""
     from bfpc.config import load_config
-    from bfpc.evaluation import DataSet, evaluate
+    from bfpc.evaluation.evaluate import DataSet, evaluate
     from bfpc.jobs import open_engine
 
     settings = {config: load_config(config) for config in configs}

@@ -14,7 +14,7 @@ from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.inspection import Inspection
 
 if TYPE_CHECKING:  # what the commands import that need it
-    from bfpc.evaluation import Evaluation, Row
+    from bfpc.evaluation.evaluate import Evaluation, Row
     from bfpc.export import Exported
     from bfpc.partition_view import PartitionView, Segment
     from bfpc.runtime.session import Ran
@@ -69,12 +69,13 @@ def inspection(found: Inspection) -> RenderableType:
     """Every layer's numbers and its run, the tour of the HLS files, and the whole."""
     layers = found.schedule["layers"]
     formats = ("layer", "operator", "reads", "weights", "writes")
-    costs = ("tile", "MACs", "cycles", "array\nused", "weight\nbytes", "DRAM\nbytes")
+    split = any(_passes(layer) > 1 for layer in layers)
+    costs = ("tile", *(("passes",) if split else ()), "MACs", "cycles", "array\nused", "weight\nbytes", "DRAM\nbytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
         _table("Arithmetic", formats, ("accumulator",), map(_arithmetic, layers)),
         "",
-        _table("Schedule", ("layer", "limited by"), costs, map(_costs, layers)),
+        _table("Schedule", ("layer", "limited by"), costs, (_costs(layer, split) for layer in layers)),
         "",
         _table("HLS files", ("file", "what it is"), ("lines",), files),
         "",
@@ -93,11 +94,17 @@ def _arithmetic(layer: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _costs(layer: dict[str, Any]) -> tuple[str, ...]:
+def _passes(layer: dict[str, Any]) -> int:
+    """How often the array goes over a tile, for the digits of wide mantissas."""
+    return int(layer["program"]["activation_digits"] * layer["program"]["weight_digits"])
+
+
+def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
     return (
         layer["name"],
         layer["bound"],
         f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
+        *((str(_passes(layer)),) if split else ()),
         _count(layer["macs"]),
         _count(layer["cycles"]),
         _percent(layer["utilization"]),

@@ -18,7 +18,8 @@ from bfpc.config import Config, load_config
 from bfpc.config_sections import Preprocessing
 from bfpc.data import Array, Inputs
 from bfpc.errors import ConfigError, DataError
-from bfpc.evaluation import DataSet, Evaluation, Task, evaluate, make_task, run_task, with_shared_sections
+from bfpc.evaluation.evaluate import DataSet, Evaluation, evaluate, make_task, with_shared_sections
+from bfpc.evaluation.task import Task, run_task
 from bfpc.jobs import Engine, open_engine
 from bfpc.pipeline import compile_model
 from bfpc.progress import silent

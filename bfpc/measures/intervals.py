@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 from bfpc.comparison import Score
 
@@ -19,6 +18,8 @@ Statistic = Callable[[NDArray[np.float64]], ArrayLike]
 
 def proportion(name: str, hits: NDArray[np.bool_]) -> Score:
     """The fraction of images that are a hit, with Wilson's score interval."""
+    from scipy.stats import binomtest  # here, for it takes a second to import, and workers only collect
+
     interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
     return Score(name, float(hits.mean()), float(interval.low), float(interval.high), len(hits))
 
