@@ -40,7 +40,7 @@ class Detector(Section):
     activation: Literal["none", "sigmoid", "softmax"] = Field("none", description="none, sigmoid or softmax")
     background: int | None = Field(None, ge=0, description="a class index that is no object, or null")
     score_threshold: float = Field(0.05, ge=0, le=1, description="a fraction from 0 to 1")
-    truth_threshold: float = Field(0.5, ge=0, le=1, description="a fraction from 0 to 1")
+    truth_threshold: float = Field(0.3, ge=0, le=1, description="a fraction from 0 to 1")
     nms_iou: float | None = Field(0.5, gt=0, le=1, description="a fraction above 0, or null")
     max_detections: int = Field(100, ge=1, description="a whole number, at least 1")
 

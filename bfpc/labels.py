@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.data import PICTURES, Array, StoredArray, open_picture, read_arrays
+from bfpc.array_files import StoredArray, read_arrays
+from bfpc.data import PICTURES, Array, open_picture
 from bfpc.errors import DataError
 
 FORMATS = "give a JSON file by picture names, a .npy, a .npz with the key labels, or a folder of pictures"

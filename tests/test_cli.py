@@ -21,7 +21,7 @@ from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
 from bfpc.cli import main
-from bfpc.comparison import Comparison, Verification
+from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config, load_config
 from bfpc.errors import ModelError
 from bfpc.ir.partition import HostNode
@@ -30,6 +30,7 @@ from tests.backend.graphs import small_network
 from tests.test_runtime import build_of, pictures, with_host_between
 
 GOOD = Verification((Comparison("prob", 21.53, 0.99987, 0.0123, 0.875),), (Comparison("conv1", 30.1, 0.9999, 0.5),))
+SCORES = (ScorePair(Score("top1", 0.75, 0.7, 0.8125, 200), Score("top1", 0.78125, None, None, 200)),)
 
 
 def run(*arguments: str | Path) -> Result:
@@ -126,6 +127,28 @@ def test_verify_prints_layers_outputs_and_the_verdict(
         assert part in result.stdout
 
 
+def test_verify_prints_scores_of_both_networks_with_their_intervals(library: Callable[..., None]) -> None:
+    found = Verification(GOOD.outputs, GOOD.layers, scores=SCORES)
+    library("bfpc.verify", verify=lambda *_, **__: found)
+    shown = run("verify", "build", "--inputs", "pics", "--labels", "labels.json").stdout
+    assert "top1    0.7812  0.75 [0.7, 0.8125]     200" in shown
+
+
+@pytest.mark.parametrize(("options", "count"), [((), 8), (("--labels", "l.json"), None), (("--count", "20"), 20)])
+def test_verify_uses_all_images_where_it_scores_them(
+    library: Callable[..., None], options: tuple[str, ...], count: int | None
+) -> None:
+    given: dict[str, object] = {}
+
+    def verify(*_: object, **options: object) -> Verification:
+        given.update(options)
+        return GOOD
+
+    library("bfpc.verify", verify=verify)
+    run("verify", "build", *options)
+    assert given["count"] == count
+
+
 def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]) -> None:
     given: dict[str, object] = {}
 
@@ -134,9 +157,10 @@ def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]
         return Verification(GOOD.outputs, GOOD.layers, False, ("differs",), ("careful",))
 
     library("bfpc.verify", verify=verify)
-    result = run("verify", "b", "--inputs", "pics", "--csim", "--count", "3", "--json")
+    result = run("verify", "b", "--inputs", "pics", "--csim", "--count", "3", "--labels", "l.json", "--json")
     given.pop("progress")
-    assert given == {"build": Path("b"), "inputs": Path("pics"), "csim": True, "count": 3}
+    paths = {"build": Path("b"), "inputs": Path("pics"), "labels": Path("l.json")}
+    assert given == {**paths, "metric": None, "csim": True, "count": 3}
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert (found["passed"], found["bit_exact"]) == (False, False)

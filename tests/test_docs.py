@@ -14,7 +14,7 @@ import pytest
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
-from bfpc.comparison import Comparison, Verification
+from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config
 from bfpc.data import InputData
 from bfpc.passes.calibrate import Statistics
@@ -56,11 +56,13 @@ def test_every_key_for_scripts_is_described(tmp_path: Path) -> None:
         json.loads((tmp_path / "build" / f"{name}.json").read_text()) for name in ("schedule", "manifest")
     )
     row = Comparison("output", 20.0, 0.99, 0.1)
-    verification = json.loads(Verification((row,), (row,)).to_json())
+    score = Score("top1", 0.9, 0.8, 1.0, 20)
+    verification = json.loads(Verification((row,), (row,), scores=(ScorePair(score, score),)).to_json())
     used = {
         *keys_of(schedule, ("layers",)),
         *keys_of(manifest, ("inputs", "outputs")),
-        *keys_of(verification, ("outputs", "layers")),
+        *keys_of(verification, ("outputs", "layers", "scores")),
+        *verification["scores"][0]["build"],
     }
     assert used <= described_keys()
 

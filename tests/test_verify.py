@@ -18,7 +18,7 @@ from bfpc.backend.build_folder import read_build
 from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config, load_config
 from bfpc.emulator.session import Emulator, real_values, stored_inputs
-from bfpc.errors import BuildError
+from bfpc.errors import BuildError, DataError
 from bfpc.ir.layout import to_onnx
 from bfpc.numerics.format import BfpTensor
 from bfpc.pipeline import compile_model, first_image
@@ -164,6 +164,71 @@ def test_agreement_of_classes_cannot_be_demanded_of_an_output_without_any(tmp_pa
     assert verify.verify(tmp_path / "build").failures == (
         "min_top1_agreement is demanded, but no output holds class scores",
     )
+
+
+# -- scores -----------------------------------------------------------------------------------------------------------
+
+METRIC = """
+def right_and_sure(outputs, reference, labels):
+    return [scores[label] for scores, label in zip(outputs["softmax5"], labels)]
+"""
+
+
+@pytest.fixture(scope="module")
+def labels(pictures: Path) -> Path:
+    """What the original network says of all images but the last."""
+    path = pictures.with_name("labels.npy")
+    classes = run_original(np.load(pictures))[0].argmax(axis=1)
+    np.save(path, [*classes[:-1], (classes[-1] + 1) % 10])
+    return path
+
+
+def test_labels_score_the_build_beside_the_float_network(build: Path, pictures: Path, labels: Path) -> None:
+    found = verify.verify(build, pictures, labels=labels, count=None)
+    scores = {pair.build.name: pair for pair in found.scores}
+    assert list(scores) == ["top1", "top5", "top1_agreement", "top5_agreement"]
+    top1, agreement = scores["top1"], scores["top1_agreement"]
+    assert top1.float32 is not None
+    assert top1.float32.value == 0.8
+    assert (top1.float32.low, top1.float32.high) == pytest.approx((0.3755, 0.9638), abs=1e-4)
+    assert all(pair.build.images == IMAGES for pair in found.scores)
+    assert (agreement.build.value, agreement.float32) == (found.outputs[0].top1_agreement, None)
+
+
+def test_without_labels_the_float_network_is_the_truth(build: Path, pictures: Path) -> None:
+    assert [pair.build.name for pair in verify.verify(build, pictures).scores] == ["top1_agreement", "top5_agreement"]
+
+
+def test_a_function_of_the_users_scores_both(
+    build: Path, pictures: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "verify_metrics.py").write_text(METRIC)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (pair,) = verify.verify(build, pictures, labels=labels, metric="verify_metrics:right_and_sure").scores
+    probabilities = run_original(np.load(pictures))[0]
+    expected = probabilities[np.arange(IMAGES), np.load(labels)].mean()
+    assert pair.float32 is not None
+    assert pair.build.name == "right_and_sure"
+    assert pair.float32.value == pytest.approx(expected)
+    assert pair.build.value == pytest.approx(expected, rel=0.3)
+
+
+def test_scores_that_are_too_low_or_missing_fail_the_verification(pictures: Path, labels: Path, tmp_path: Path) -> None:
+    onnx.save(classifier(), tmp_path / "classifier.onnx")
+    demanded = Config.model_validate({"verify": {"min_score": {"top1": 0.9, "top5": 0.1, "iou": 0.5}}})
+    compile_model(tmp_path / "classifier.onnx", demanded, tmp_path / "build", pictures)
+    assert verify.verify(tmp_path / "build", pictures, labels=labels).failures == (
+        "iou is demanded, but measured were top1, top5, top1_agreement, top5_agreement",
+        "top1 is 0.8, 0.9 are demanded",
+    )
+
+
+def test_labels_that_do_not_fit_are_errors(build: Path, pictures: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.full(IMAGES, 10))
+    with pytest.raises(DataError, match="a label is 10, the output softmax5 has 10 classes"):
+        verify.verify(build, pictures, labels=tmp_path / "labels.npy")
+    with pytest.raises(DataError, match="labels without inputs"):
+        verify.verify(build, labels=tmp_path / "labels.npy")
 
 
 # -- the C simulation -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from bfpc.config_measure import Detector
-from bfpc.data import StoredArray, read_arrays
+from bfpc.array_files import StoredArray, read_arrays
 from bfpc.errors import DataError
 from bfpc.measures.hook import call_hook
 from bfpc.runtime.signature import Tensors

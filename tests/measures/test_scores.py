@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from bfpc.measures.classification import Classification
 from bfpc.measures.pictures import PictureNoise
 from bfpc.measures.segmentation import Segmentation
 from bfpc.runtime.signature import Signature, TensorInfo
+
+Outputs = Mapping[str, tuple[int | str, ...]]
 
 RANDOM = np.random.default_rng(0)
 
@@ -122,7 +124,7 @@ def test_labels_may_be_pictures_of_bytes_or_arrays_like_the_output() -> None:
 # -- which measures a network is given ---------------------------------------------------------------------------------
 
 
-def names(config: dict[str, object], outputs: dict[str, tuple[int | str, ...]], labels: Labels | None) -> list[str]:
+def names(config: Mapping[str, object], outputs: Outputs, labels: Labels | None) -> list[str]:
     """What is measured, and of which output."""
     infos = tuple(TensorInfo(name, shape, np.dtype(np.float32)) for name, shape in outputs.items())
     chosen = choose_measures(Config.model_validate({"measure": config}), Signature((), infos, 1), labels)
@@ -156,7 +158,7 @@ def test_the_kind_follows_from_the_labels_or_the_outputs() -> None:
     ],
 )
 def test_what_does_not_fit_together_is_named(
-    config: dict[str, object], outputs: dict[str, tuple[int | str, ...]], labels: Labels | None, fault: str
+    config: Mapping[str, object], outputs: Outputs, labels: Labels | None, fault: str
 ) -> None:
     with pytest.raises(BfpcError, match=fault):
         names(config, outputs, labels)
