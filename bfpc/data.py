@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bfpc.array_files import StoredArray, read_arrays
 from bfpc.config_sections import Preprocessing
 from bfpc.errors import DataError
 from bfpc.ir.layout import Axes, to_onnx
@@ -136,20 +136,6 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class StoredArray:
-    """An array as it lies in a file; what is read of it is what is used."""
-
-    path: Path
-    offset: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    order: Literal["C", "F"]
-
-    def open(self) -> Array:
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
-
-
-@dataclass(frozen=True)
 class Arrays:
     """An array for each input, with an axis of images in front where it has one for each image."""
 
@@ -237,26 +223,13 @@ def _as_elements(pixels: NDArray[np.floating], dtype: np.dtype[Any]) -> Array:
 
 
 def open_picture(path: Path) -> Image.Image:
+    """A picture file. Raises DataError where it cannot be read."""
     try:
         picture = Image.open(path)
         picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
     return picture
-
-
-def read_arrays(source: Path) -> dict[str, Array | StoredArray]:
-    """The arrays of a .npz by their names; a .npy is one without a name, which stays in its file."""
-    try:
-        if source.suffix == ".npy":
-            mapped = np.lib.format.open_memmap(source, mode="r")
-            order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
-            return {"": StoredArray(source, mapped.offset, mapped.dtype, mapped.shape, order)}
-        with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        fix = "write it with numpy.save or numpy.savez, without objects"
-        raise DataError(f"not a readable array file: {error}", where=str(source), fix=fix) from None
 
 
 def _open_arrays(

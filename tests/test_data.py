@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bfpc.config_sections import Preprocessing
-from bfpc.data import InputSpec, load_inputs
+from bfpc.data import Inputs, InputSpec, load_inputs, open_inputs
 from bfpc.errors import DataError
 
 NCHW = InputSpec("x", (1, 3, 4, 6), ("N", "C", "H", "W"))
@@ -136,6 +137,74 @@ def test_random_seeds_differ() -> None:
     assert not np.array_equal(first, second)
 
 
+# -- images that are read when they are taken --------------------------------------------------------------------------
+
+
+IMAGES = np.random.default_rng(0).standard_normal((5, 3, 4, 6))
+
+
+def _picture_folder(folder: Path) -> Path:
+    for seed in range(5):
+        save_picture(folder / f"{seed}.png", seed=seed)
+    return folder
+
+
+def _saved(save: Callable[..., None], name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        save(folder / name, IMAGES)
+        return folder / name
+
+    return make
+
+
+SOURCES: dict[str, Callable[[Path], Path | None]] = {
+    "pictures": _picture_folder,
+    "npy": _saved(np.save, "a.npy"),
+    "column order": _saved(lambda path, array: np.save(path, np.asfortranarray(array)), "a.npy"),
+    "npz": _saved(np.savez, "a.npz"),
+    "compressed": _saved(np.savez_compressed, "a.npz"),
+    "synthetic": lambda _: None,
+}
+
+
+@pytest.fixture(params=SOURCES)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    return SOURCES[request.param](tmp_path)
+
+
+def test_images_are_those_of_the_whole_in_any_order_and_number(source: Path | None) -> None:
+    inputs, whole = open_inputs(source, [NCHW], PLAIN, 5), load_inputs(source, [NCHW], PLAIN, 5).arrays["x"]
+    assert (len(inputs), inputs.names) == (5, ("0", "1", "2", "3", "4"))
+    for indices in ([3], [4, 0, 0], range(1, 3)):
+        np.testing.assert_array_equal(inputs.take(indices)["x"], whole[list(indices)])
+
+
+def test_inputs_can_be_sent_to_another_process(source: Path | None) -> None:
+    inputs = open_inputs(source, [NCHW], PLAIN, 5)
+    sent: Inputs = pickle.loads(pickle.dumps(inputs))
+    np.testing.assert_array_equal(sent.take([1, 4])["x"], inputs.take([1, 4])["x"])
+
+
+@pytest.mark.parametrize("name", ["pictures", "npy", "column order", "npz"])
+def test_what_is_sent_is_the_place_of_the_images(tmp_path: Path, name: str) -> None:
+    source = SOURCES[name](tmp_path)
+    one, five = (len(pickle.dumps(open_inputs(source, [NCHW], PLAIN, limit))) for limit in (1, None))
+    assert five - one < IMAGES[0].nbytes  # names of files at most
+
+
+def test_a_picture_is_opened_only_when_it_is_taken(tmp_path: Path) -> None:
+    _picture_folder(tmp_path)
+    (tmp_path / "3.png").write_text("text")
+    inputs = open_inputs(tmp_path, [NCHW], PLAIN, None)
+    assert len(inputs.take([0, 1, 2, 4])["x"]) == 4
+    with pytest.raises(DataError, match="not a readable picture") as error:
+        inputs.take([2, 3])
+    assert error.value.where.endswith("3.png")
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
 def _file(name: str, content: bytes) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / name).write_bytes(content)
@@ -152,6 +221,13 @@ def _array(**arrays: NDArray[np.generic]) -> Callable[[Path], Path]:
     return make
 
 
+def _half(folder: Path) -> Path:
+    np.save(folder / "a.npy", IMAGES)
+    content = (folder / "a.npy").read_bytes()
+    (folder / "a.npy").write_bytes(content[: len(content) // 2])
+    return folder / "a.npy"
+
+
 BAD = np.full((1, 3, 4, 6), np.nan)
 FAULTS: dict[str, tuple[Callable[[Path], Path], list[InputSpec], str]] = {
     "missing": (lambda folder: folder / "none", [NCHW], "no such file or folder"),
@@ -161,6 +237,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], list[InputSpec], str]] = {
     "some other file": (_file("a.txt", b"text"), [NCHW], "not a readable picture"),
     "not an array": (_file("a.npy", b"text"), [NCHW], "not a readable array"),
     "empty array file": (_file("a.npy", b""), [NCHW], "not a readable array"),
+    "half an array": (_half, [NCHW], "not a readable array"),
     "broken archive": (_file("a.npz", b"PK\x03\x04broken"), [NCHW], "not a readable array"),
     "objects": (_array(x=np.array([{}], object)), [NCHW], "not a readable array"),
     "wrong shape": (_array(x=np.zeros((2, 4, 6, 3))), [NCHW], r"shape \(2, 4, 6, 3\).* \(any number, 3, 4, 6\)"),

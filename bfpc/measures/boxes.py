@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from bfpc.config_measure import Detector
 from bfpc.array_files import StoredArray, read_arrays
+from bfpc.config_measure import Detector
 from bfpc.errors import DataError
 from bfpc.measures.hook import call_hook
 from bfpc.runtime.signature import Tensors
