@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -197,6 +198,19 @@ def test_tables_fit_the_terminal(build: Path, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(cli, "OUT", Console(soft_wrap=True, width=columns))
     longest = max(len(line) for line in run("inspect", build).stdout.splitlines())
     assert longest <= columns
+
+
+def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: Path, tmp_path: Path) -> None:
+    assert "passes" not in run("inspect", build).stdout
+    build = shutil.copytree(build, tmp_path / "build")
+    schedule = json.loads((build / "schedule.json").read_text())
+    layer = schedule["layers"][0]
+    layer["program"].update(activation_digits=2, weight_digits=3)
+    (build / "schedule.json").write_text(json.dumps(schedule))
+    shown = run("inspect", build).stdout
+    tile = f"{layer['program']['tile_height']} x {layer['program']['tile_width']}"
+    assert "passes" in shown
+    assert re.search(rf"{layer['name']} .* {tile} +6 ", shown)
 
 
 def test_inspect_json_is_the_schedule_with_the_files(build: Path) -> None:

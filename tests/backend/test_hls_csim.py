@@ -57,6 +57,7 @@ NARROW = replace(
     accumulator_bits=32,
 )
 DIGITS = replace(WIDEST, activation_bits=4, weight_bits=3)  # wider mantissas in up to three and four digits
+LARGE_DIGITS = replace(WIDEST, c_vec=64, k_vec=32, block=16, activation_bits=3, weight_bits=2)
 LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
 LARGE_ARRAY = replace(WIDEST, c_vec=128, k_vec=64, block=32)  # its records are longer than a beat
 
@@ -398,6 +399,40 @@ with_ap_int = pytest.mark.skipif(
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_arbitrary_precision_integers_give_the_same_bits(build: Build, array: Architecture, case: LayerCase) -> None:
     assert_same_bits(build(array, ap_include=ap_int_headers()), case, array)
+
+
+@pytest.mark.parametrize("weight_bits", [3, 8])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("activation_bits", [3, 8])
+@pytest.mark.parametrize(
+    ("op", "shape", "outputs", "tile"),
+    [
+        pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), dilation=(2, 1), tail=RELU), (100, 7, 9), 70, (3, 9), id="dense"),
+        pytest.param(Conv((1, 1)), (300, 1, 1), 100, (1, 1), id="fully-connected"),
+        pytest.param(Conv((4, 4), pads=(2, 2, 2, 2), input_dilation=(2, 2)), (70, 5, 6), 40, (3, 12), id="transposed"),
+        pytest.param(Depthwise((3, 3), pads=(1, 1, 1, 1)), (70, 5, 5), 70, (2, 5), id="depthwise"),
+    ],
+)  # fmt: skip
+def test_wide_and_narrow_maps_and_weights_meet_on_one_array(
+    build: Build,
+    op: Conv,
+    shape: tuple[int, int, int],
+    outputs: int,
+    tile: tuple[int, int],
+    activation_bits: int,
+    signed: bool,
+    weight_bits: int,
+) -> None:
+    x, weight = BfpFormat(activation_bits, 16, 7, signed), BfpFormat(weight_bits, 16, 3)
+    case = make_case(op, shape, outputs, (x, weight, BfpFormat(8, 16, 7)), tile=tile)
+    assert_same_bits(build(LARGE_DIGITS), case, LARGE_DIGITS)
+
+
+def test_digits_of_records_longer_than_a_beat_agree(build: Build) -> None:
+    array = replace(LARGE_ARRAY, activation_bits=6, weight_bits=6)
+    formats = (BfpFormat(12, 32, 7, signed=False), BfpFormat(12, 32, 3), BfpFormat(11, 64, 7))
+    case = make_case(Conv((3, 3), pads=(1, 1, 1, 1), tail=RELU), (200, 5, 6), 140, formats, tile=(2, 6))
+    assert_same_bits(build(array, flags=CHECKED), case, array)
 
 
 @pytest.mark.parametrize("ap_include", ["", pytest.param(ap_int_headers(), marks=with_ap_int)], ids=["int", "ap_int"])

@@ -107,6 +107,27 @@ def test_cost_of_a_layer_by_hand() -> None:
     assert cost.accumulator_positions == 256
 
 
+def test_a_narrow_array_takes_a_step_for_each_pair_of_digits() -> None:
+    """Maps of int5 are two digits of 2 bits beside the sign, weights of int4 three of one bit."""
+    narrow = replace(ARCHITECTURE, activation_bits=2, weight_bits=1)
+    graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
+    whole, split = (layer_cost(_work(graph, architecture), Tile(16, 16)) for architecture in (ARCHITECTURE, narrow))
+    assert split.cycles - whole.cycles == (2 * 3 - 1) * 2 * 9 * 256
+    assert (split.dram_bytes, split.feature_vectors) == (whole.dram_bytes, whole.feature_vectors)
+
+
+def test_only_dense_layers_split_mantissas() -> None:
+    graph = small_network()
+    schedule = _schedule(graph, replace(ARCHITECTURE, activation_bits=2, weight_bits=1))
+    digits = {
+        (layer.operator, layer.program.activation_digits, layer.program.weight_digits) for layer in schedule.layers
+    }
+    assert digits == {("Conv", 2, 3), ("Depthwise", 1, 1), ("Pass", 1, 1)}
+    stem = schedule.layers[0]
+    loops = "vector > filter tap > weight digit > activation digit > position"
+    assert stem.loop_order == f"spatial tile > channel tile > {loops}"
+
+
 def test_a_slow_memory_bounds_the_cycles() -> None:
     graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
     cost = layer_cost(_work(graph, replace(ARCHITECTURE, dram_gigabytes_per_second=0.03)), Tile(16, 16))
