@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch.optim import Adam
@@ -20,10 +20,8 @@ from bfpc.training.batches import Batch, Examples, draw_augmentation, load_batch
 from bfpc.training.checkpoints import Checkpoint, State, load_checkpoint, save_checkpoint
 from bfpc.training.distribution import Processes
 from bfpc.training.loss import Judged, Objective, decibels
+from bfpc.training.network import TrainableNetwork
 from bfpc.training.precision import tensor_float32
-
-if TYPE_CHECKING:
-    from bfpc.training.network import TrainableNetwork
 
 WARM_UP = 0.05  # of all steps
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,10 +12,8 @@ from torch.nn import functional
 
 from bfpc.config_sections import Training
 from bfpc.training.batches import Batch
+from bfpc.training.network import TrainableNetwork
 from bfpc.training.precision import bfloat16
-
-if TYPE_CHECKING:
-    from bfpc.training.network import TrainableNetwork
 
 LOWEST_POWER = 1e-12  # of an output that is zero everywhere
 

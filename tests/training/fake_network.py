@@ -29,7 +29,7 @@ class FakeNetwork(nn.Module):
         self.weight = nn.Parameter(torch.from_numpy(weight.astype(np.float32)))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.quantizing:
             weight = weight + (torch.round(weight / GRID) * GRID - weight).detach()
         return {"scores": inputs["image"].flatten(1) @ weight.T}

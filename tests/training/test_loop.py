@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,17 @@ def course(folder: Path, network: Any, *, labelled: bool, epochs: int = 3, **tra
     return Course(settings, epochs, data, validation, Objective(teacher, powers, settings), None, "settings")
 
 
-def run(network: Any, course: Course) -> tuple[tuple[Epoch, ...], list[Moment]]:
+def run(
+    network: Any, course: Course, interrupt: Callable[[Moment], None] = lambda moment: None
+) -> tuple[tuple[Epoch, ...], list[Moment]]:
+    """The epochs, and the moments that were told."""
     moments: list[Moment] = []
-    return train(network, course, HERE, moments.append), moments
+
+    def watch(moment: Moment) -> None:
+        moments.append(moment)
+        interrupt(moment)
+
+    return train(network, course, HERE, watch), moments
 
 
 @pytest.mark.parametrize("distillation", [0.0, 0.5])
@@ -93,7 +102,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path, validated:
     prepare_folder(tmp_path / "checkpoints", resume=False)
     plan = replace(plan, checkpoints=tmp_path / "checkpoints")
     with pytest.raises(Interrupted):
-        train(copy.deepcopy(network), plan, HERE, interrupt)
+        run(copy.deepcopy(network), plan, interrupt)
     resumed = copy.deepcopy(network)
     epochs, moments = run(resumed, plan)
     assert moments[0].step == 9
