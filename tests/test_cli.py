@@ -62,7 +62,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_version_and_help() -> None:
     assert __version__ in run("--version").output
-    assert all(command in run("-h").output for command in ("compile", "verify", "run", "export", "inspect"))
+    assert all(command in run("-h").output for command in ("compile", "verify", "run", "evaluate", "export", "inspect"))
 
 
 def test_compile_hands_over_what_was_given_and_prints_the_summary(build: Path, library: Callable[..., None]) -> None:
