@@ -172,19 +172,28 @@ def preprocess(picture: Image.Image, shape: tuple[int, int, int], preprocessing:
     if preprocessing.crop not in (None, (height, width)):
         what = f"the crop is {list(preprocessing.crop or ())}, the network takes [{height}, {width}]"
         raise DataError(what, where="preprocessing.crop", fix="leave it null")
-    fitting = max(height / picture.height, width / picture.width)
-    scale = max(fitting, (preprocessing.resize or 0) / min(picture.size))
-    size = max(width, round(picture.width * scale)), max(height, round(picture.height * scale))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    scaled = picture.convert("L" if channels == 1 else "RGB").resize(size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(scaled.crop((left, top, left + width, top + height)), np.float32).reshape(
-        height, width, channels
-    )
+    converted = picture.convert("L" if channels == 1 else "RGB")
+    fitted = scale_and_crop(converted, (height, width), preprocessing.resize or 0, Image.Resampling.BILINEAR)
+    pixels = np.asarray(fitted, np.float32).reshape(height, width, channels)
     if preprocessing.channels == "BGR":
         pixels = pixels[..., ::-1]
     mean, std = (_per_channel(values, channels) for values in (preprocessing.mean, preprocessing.std))
     normalized = (pixels / np.float32(preprocessing.divide) - mean) / std
     return np.ascontiguousarray(normalized.transpose(2, 0, 1), np.float32)
+
+
+def scale_and_crop(
+    picture: Image.Image, shape: tuple[int, int], shorter: float, filter: Image.Resampling
+) -> Image.Image:
+    """The middle of a picture, of `shape` = (height, width).
+
+    Its shorter side is first scaled to `shorter` pixels; where that is too small, so far that the middle just fits.
+    """
+    height, width = shape
+    scale = max(height / picture.height, width / picture.width, shorter / min(picture.size))
+    size = max(width, round(picture.width * scale)), max(height, round(picture.height * scale))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return picture.resize(size, filter).crop((left, top, left + width, top + height))
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> NDArray[np.float32]:

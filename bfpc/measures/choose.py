@@ -20,6 +20,7 @@ from bfpc.runtime.signature import Signature, TensorInfo
 
 Outputs = Sequence[TensorInfo]
 
+MAPS = "maps [images, channels, height, width]"
 KINDS: dict[Kind, tuple[str, ...]] = {
     "classes": ("classification",),
     "boxes": ("detection",),
@@ -37,7 +38,7 @@ def choose_measures(config: Config, signature: Signature, labels: Labels | None)
     kind = _kind(settings, signature.outputs, labels)
     chosen: tuple[Measure, ...] = ()
     if kind is not None:
-        make = MAKERS[kind](settings, signature.outputs)
+        make = MAKERS[kind](config, signature)
         chosen = (*([make(True)] if labels is not None else []), make(False))
     if settings.metric is None:
         return chosen
@@ -62,24 +63,32 @@ def _kind(settings: Measuring, outputs: Outputs, labels: Labels | None) -> str |
     return "classification" if any(map(_holds_scores, outputs)) else None
 
 
-def _classification(settings: Measuring, outputs: Outputs) -> Callable[[bool], Measure]:
-    output = _output(settings.output, outputs, _holds_scores, "measure.output", "class scores [images, classes]")
+def _classification(config: Config, signature: Signature) -> Callable[[bool], Measure]:
+    output = _output(
+        config.measure.output, signature.outputs, _holds_scores, "measure.output", "class scores [images, classes]"
+    )
     return partial(Classification, output.name)
 
 
-def _segmentation(settings: Measuring, outputs: Outputs) -> Callable[[bool], Measure]:
-    output = _output(settings.output, outputs, _is_map, "measure.output", "maps [images, channels, height, width]")
-    last = len(output.shape) == 4 and _size(output.shape[3]) < _size(output.shape[1])
-    return partial(Segmentation, output.name, threshold=settings.threshold, channels_last=last)
+def _segmentation(config: Config, signature: Signature) -> Callable[[bool], Measure]:
+    output = _output(config.measure.output, signature.outputs, _is_map, "measure.output", MAPS)
+    shorter = (config.preprocessing.resize or 0) * _height(output) / _height(signature.inputs[0])
+    return partial(
+        Segmentation,
+        output.name,
+        threshold=config.measure.threshold,
+        channels_last=_channels_last(output),
+        shorter=shorter if math.isfinite(shorter) else 0,
+    )
 
 
-def _picture(settings: Measuring, outputs: Outputs) -> Callable[[bool], Measure]:
-    output = _output(settings.output, outputs, _is_map, "measure.output", "maps [images, channels, height, width]")
-    return partial(PictureNoise, output.name, peak=settings.peak)
+def _picture(config: Config, signature: Signature) -> Callable[[bool], Measure]:
+    output = _output(config.measure.output, signature.outputs, _is_map, "measure.output", MAPS)
+    return partial(PictureNoise, output.name, peak=config.measure.peak)
 
 
-def _detection(settings: Measuring, outputs: Outputs) -> Callable[[bool], Measure]:
-    detector = settings.detection
+def _detection(config: Config, signature: Signature) -> Callable[[bool], Measure]:
+    detector, outputs = config.measure.detection, signature.outputs
     if detector.decode is not None:
         load_hook(detector.decode)
         return partial(Detection, detector)
@@ -94,7 +103,7 @@ def _detection(settings: Measuring, outputs: Outputs) -> Callable[[bool], Measur
     return partial(Detection, detector.model_copy(update={"boxes": boxes.name, "scores": scores.name}))
 
 
-MAKERS: dict[str, Callable[[Measuring, Outputs], Callable[[bool], Measure]]] = {
+MAKERS: dict[str, Callable[[Config, Signature], Callable[[bool], Measure]]] = {
     "classification": _classification,
     "detection": _detection,
     "segmentation": _segmentation,
@@ -124,6 +133,18 @@ def _holds_boxes(info: TensorInfo) -> bool:
 
 def _is_map(info: TensorInfo) -> bool:
     return len(info.shape) in (3, 4) and info.dtype.kind == "f"
+
+
+def _channels_last(info: TensorInfo) -> bool:
+    """Whether the last axis is the shorter one: maps have fewer channels than rows."""
+    return len(info.shape) == 4 and _size(info.shape[3]) < _size(info.shape[1])
+
+
+def _height(info: TensorInfo) -> float:
+    """Of a map; infinite where that is not known."""
+    if len(info.shape) < 3:
+        return math.inf
+    return _size(info.shape[1 if _channels_last(info) else -2])
 
 
 def _size(size: int | str | None) -> float:

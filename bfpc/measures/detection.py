@@ -50,7 +50,7 @@ class Detection:
 
     def collect(self, outputs: Tensors, reference: Tensors, labels: Sequence[Label] | None) -> list[Matches]:
         found = find_detections(outputs, self.detector)
-        truth = _labelled(labels or ()) if self.labelled else self._confident(reference)
+        truth = self._labelled(outputs, labels or ()) if self.labelled else self._confident(reference)
         return [match(detections, boxes) for detections, boxes in zip(found, truth, strict=True)]
 
     def summarize(self, items: Sequence[Matches]) -> tuple[Score, ...]:
@@ -65,6 +65,17 @@ class Detection:
         suffix = "" if self.labelled else AGREEMENT
         return bootstrap((f"ap{suffix}", f"ap50{suffix}"), scores, len(items))
 
+    def _labelled(self, outputs: Tensors, labels: Sequence[Label]) -> list[Boxes]:
+        """The boxes of labels. Raises DataError where a class is beyond those of the network."""
+        truth = [label for label in labels if isinstance(label, Boxes)]
+        largest = max((int(boxes.classes.max(initial=-1)) for boxes in truth), default=-1)
+        known = self.detector.decode is None and self.detector.classes is None
+        classes = outputs[self.detector.scores or ""].shape[-1] if known else largest + 1
+        if largest >= classes:
+            what = f"a label is {largest}, the output {self.detector.scores} has {classes} classes"
+            raise DataError(what, where="labels", fix="count classes from 0, in the order of the network's outputs")
+        return truth
+
     def _confident(self, reference: Tensors) -> list[Boxes]:
         """The float network's detections that count as true."""
         truth = []
@@ -72,13 +83,6 @@ class Detection:
             sure = found.scores >= self.detector.truth_threshold
             truth.append(Boxes(found.classes[sure], found.corners[sure]))
         return truth
-
-
-def _labelled(labels: Sequence[Label]) -> list[Boxes]:
-    boxes = [label for label in labels if isinstance(label, Boxes)]
-    if len(boxes) != len(labels):
-        raise DataError("labels without boxes", where="labels", fix="give a list of objects for each image")
-    return boxes
 
 
 def match(found: Detections, true: Boxes) -> Matches:

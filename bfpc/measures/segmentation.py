@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bfpc.comparison import Score
+from bfpc.data import scale_and_crop
 from bfpc.errors import DataError
 from bfpc.labels import Label
 from bfpc.measures.intervals import bootstrap
@@ -34,20 +36,21 @@ class Overlap:
 class Segmentation:
     """`output` holds masks: one channel, foreground from `threshold` on, or one channel a class, the largest counts.
 
-    Channels stand first or, where `channels_last`, last. Labels are of the same size: class indices, or for one channel
-    0 for the background and anything else for the foreground.
+    Channels stand first or, where `channels_last`, last. Labels hold class indices, or for one channel 0 for the
+    background and anything else for the foreground. Those of another size are scaled and cropped as pictures are, their
+    shorter side to `shorter` pixels, or so far that they fit.
     """
 
     output: str
     labelled: bool
-    threshold: float
-    channels_last: bool
+    threshold: float = 0.5
+    channels_last: bool = False
+    shorter: float = 0
 
     def collect(self, outputs: Tensors, reference: Tensors, labels: Sequence[Label] | None) -> list[Overlap]:
         found, classes = self._masks(outputs[self.output])
         if self.labelled:
-            size = found.shape[1:]
-            true = np.stack([_label_mask(np.asarray(label), size, classes, self.output) for label in labels or ()])
+            true = np.stack([self._label_mask(np.asarray(label), found.shape[1:], classes) for label in labels or ()])
         else:
             true, _ = self._masks(reference[self.output])
         return [_overlap(ours, theirs, classes) for ours, theirs in zip(found, true, strict=True)]
@@ -78,20 +81,27 @@ class Segmentation:
             return (maps[:, 0] >= self.threshold).astype(np.int64), 1
         return np.asarray(maps.argmax(axis=1), np.int64), maps.shape[1]
 
+    def _label_mask(self, label: NDArray[Any], shape: tuple[int, ...], classes: int) -> Mask:
+        label = label.squeeze() if label.ndim != 2 else label
+        if label.ndim != 2 or label.dtype.kind not in "buif":
+            what = f"a label is {label.dtype} {label.shape}, the masks of the output {self.output} are {shape}"
+            raise DataError(what, where="labels", fix="give one number a pixel")
+        mask = _fit(label.astype(np.int64), (shape[0], shape[1]), self.shorter)
+        if classes == 1:
+            return np.asarray(mask != 0, np.int64)
+        beyond = mask[(mask < 0) | (mask >= classes) & (mask != VOID)]
+        if beyond.size:
+            what = f"a pixel's label is {beyond[0]}, the output {self.output} has {classes} classes"
+            fix = f"count classes from 0; {VOID} stands for pixels that do not count"
+            raise DataError(what, where="labels", fix=fix)
+        return mask
 
-def _label_mask(label: NDArray[Any], size: tuple[int, ...], classes: int, output: str) -> Mask:
-    label = label.reshape(size) if label.size == np.prod(size) and label.ndim != 2 else label
-    if label.shape != size or label.dtype.kind not in "buif":
-        what = f"a label is {label.dtype} {label.shape}, the masks of the output {output} are {size}"
-        raise DataError(what, where="labels", fix="give one number a pixel, in the size of the network's output")
-    if classes == 1:
-        return np.asarray(label != 0, np.int64)
-    mask = label.astype(np.int64)
-    beyond = mask[(mask < 0) | (mask >= classes) & (mask != VOID)]
-    if beyond.size:
-        what = f"a pixel's label is {beyond[0]}, the output {output} has {classes} classes"
-        raise DataError(what, where="labels", fix=f"count classes from 0; {VOID} stands for pixels that do not count")
-    return mask
+
+def _fit(mask: Mask, shape: tuple[int, int], shorter: float) -> Mask:
+    if mask.shape == shape:
+        return mask
+    picture = Image.fromarray(mask.astype(np.int32))
+    return np.asarray(scale_and_crop(picture, shape, shorter, Image.Resampling.NEAREST), np.int64)
 
 
 def _overlap(found: Mask, true: Mask, classes: int) -> Overlap:

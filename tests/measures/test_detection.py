@@ -208,3 +208,16 @@ def test_the_float_networks_confident_detections_are_the_truth_without_labels() 
     assert item.true.tolist() == [1, 0]
     assert item.classes.tolist() == [1, 0, 1, 0]
     assert [score.value for score in Detection(detector, labelled=False).summarize([item])] == [1.0, 1.0]
+
+
+def test_labelled_boxes_are_the_truth() -> None:
+    detector = Detector(boxes="b", scores="s", score_threshold=0.5)
+    outputs = {"b": CORNERS[np.newaxis], "s": PROBABILITIES[np.newaxis]}
+    labels = [Boxes(np.array([1, 0]), CORNERS)]
+    (item,) = Detection(detector, labelled=True).collect(outputs, {}, labels)
+    assert [(score.name, score.value) for score in Detection(detector, True).summarize([item])] == [
+        ("ap", 1),
+        ("ap50", 1),
+    ]
+    with pytest.raises(DataError, match="a label is 2, the output s has 2 classes"):
+        Detection(detector, labelled=True).collect(outputs, {}, [Boxes(np.array([2]), CORNERS[:1])])

@@ -93,8 +93,7 @@ def test_masks_agree_with_themselves_and_two_empty_ones_have_nothing_to_measure(
 @pytest.mark.parametrize(
     ("label", "fault"),
     [
-        (np.zeros((3, 3), np.uint8), r"a label is uint8 \(3, 3\), the masks of the output y are \(2, 3\)"),
-        (np.zeros((2, 3, 3), np.uint8), "a label is uint8"),
+        (np.zeros((2, 3, 3), np.uint8), r"a label is uint8 \(2, 3, 3\), the masks of the output y are \(2, 3\)"),
         (np.full((2, 3), 5, np.uint8), "a pixel's label is 5, the output y has 5 classes"),
         (np.full((2, 3), -1), "a pixel's label is -1"),
     ],
@@ -102,6 +101,17 @@ def test_masks_agree_with_themselves_and_two_empty_ones_have_nothing_to_measure(
 def test_masks_that_do_not_fit_are_errors(label: NDArray[np.uint8], fault: str) -> None:
     with pytest.raises(DataError, match=fault):
         values(Segmentation("y", True, 0.5, False), np.zeros((1, 5, 2, 3)), [label])
+
+
+def test_masks_of_another_size_are_scaled_and_cropped_as_pictures_are() -> None:
+    label = np.zeros((40, 60), np.uint8)
+    label[10:30, 30:50] = 1
+    covered = np.zeros((1, 1, 20, 20))
+    covered[0, 0, 5:15, 10:20] = 1  # the shorter side becomes 20, and of its 30 columns the middle 20 stay
+    assert values(Segmentation("y", True), covered, [label]) == [1.0, 1.0]
+    enlarged = np.zeros((1, 1, 20, 20))
+    enlarged[0, 0, :, 10:20] = 1  # the shorter side becomes 40, and the middle of it stays
+    assert values(Segmentation("y", True, shorter=40), enlarged, [label]) == [1.0, 1.0]
 
 
 def test_noise_of_a_hundredth_of_the_peak_is_40_db() -> None:
@@ -127,7 +137,8 @@ def test_labels_may_be_pictures_of_bytes_or_arrays_like_the_output() -> None:
 def names(config: Mapping[str, object], outputs: Outputs, labels: Labels | None) -> list[str]:
     """What is measured, and of which output."""
     infos = tuple(TensorInfo(name, shape, np.dtype(np.float32)) for name, shape in outputs.items())
-    chosen = choose_measures(Config.model_validate({"measure": config}), Signature((), infos, 1), labels)
+    image = TensorInfo("x", (1, 3, 8, 8), np.dtype(np.float32))
+    chosen = choose_measures(Config.model_validate({"measure": config}), Signature((image,), infos, 1), labels)
     return [f"{type(measure).__name__} {measure.labelled}" for measure in chosen]
 
 
@@ -143,6 +154,16 @@ def test_the_kind_follows_from_the_labels_or_the_outputs() -> None:
     assert names({"kind": "segmentation"}, MASKS, MAPS) == ["Segmentation True", "Segmentation False"]
     assert names({"kind": "picture"}, MASKS, None) == ["PictureNoise False"]
     assert names({"kind": "detection"}, {"b": (1, 9, 4), "s": (1, 9, 4)}, None) == ["Detection False"]
+
+
+def test_masks_of_half_the_networks_size_are_of_pictures_resized_to_half() -> None:
+    config = Config.model_validate({"measure": {"kind": "segmentation"}, "preprocessing": {"resize": 256}})
+    infos = [
+        TensorInfo(name, shape, np.dtype(np.float32))
+        for name, shape in (("x", (1, 3, 224, 224)), ("y", (1, 112, 112, 21)))
+    ]
+    (measure,) = choose_measures(config, Signature((infos[0],), (infos[1],), 1), None)
+    assert measure == Segmentation("y", False, channels_last=True, shorter=128)
 
 
 @pytest.mark.parametrize(
