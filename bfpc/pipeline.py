@@ -12,7 +12,7 @@ from bfpc.backend.build_folder import check_replaceable, write_build
 from bfpc.backend.design import Design, Vectors, make_design
 from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config
-from bfpc.data import InputData, load_inputs
+from bfpc.data import Array, InputData, load_inputs
 from bfpc.emulator.session import Emulator, Maps, folded_inputs, of_image, real_values, stored_inputs
 from bfpc.errors import BuildError, ConfigError
 from bfpc.frontend.reader import Network, read_model
@@ -20,12 +20,12 @@ from bfpc.ir.graph import Graph, GraphError
 from bfpc.ir.text import print_graph
 from bfpc.numerics.format import BfpTensor
 from bfpc.passes.absorb_pass import absorb_pass
+from bfpc.passes.adjust_layers import adjust_layers, adjusted_images
 from bfpc.passes.align_concats import align_concats
 from bfpc.passes.assign_domains import assign_domains
 from bfpc.passes.assign_formats import assign_formats, unused_overrides
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
 from bfpc.passes.compose_selections import compose_selections
-from bfpc.passes.correct_bias import correct_bias
 from bfpc.passes.fold_input import fold_input
 from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tables import fuse_tables
@@ -114,8 +114,7 @@ def quantize_network(
     prepared: Prepared, config: Config, dump: Dump | None = None, progress: Progress = silent
 ) -> Graph:
     """The quantized graph: what the formats and passes of `config` make of the network."""
-    passes = quantizing_passes(config, prepared.statistics, prepared.data, progress)
-    return run_passes(prepared.graph, passes, dump or Dump(None))
+    return run_passes(prepared.graph, quantizing_passes(config, prepared, progress), dump or Dump(None))
 
 
 def calibration_data(network: Network, config: Config, source: Path | None) -> InputData:
@@ -148,18 +147,22 @@ def float_passes(config: Config) -> dict[str, Pass]:
     }
 
 
-def quantizing_passes(config: Config, statistics: Statistics, data: InputData, progress: Progress) -> dict[str, Pass]:
+def quantizing_passes(config: Config, prepared: Prepared, progress: Progress) -> dict[str, Pass]:
     """The passes from the calibrated float network to the quantized one, by name, in the order they run."""
+    statistics = prepared.statistics
 
-    def correct(graph: Graph) -> Graph:
-        inputs = real_values(_first_inputs(graph, data, statistics.averaged))
-        return correct_bias(graph, statistics.means, inputs, prepare, progress)
+    def adjust(graph: Graph) -> Graph:
+        count = adjusted_images(graph)
+        inputs = real_values(_first_inputs(graph, prepared.data, count))
+        original = folded_inputs(prepared.graph, _first_images(prepared.graph, prepared.data, count))
+        return adjust_layers(graph, prepared.graph, inputs, original, config.passes, prepare, progress)
 
+    adjusts = config.passes.compensate_rounding or config.passes.correct_bias
     return {
         "assign-domains": partial(assign_domains, domains=statistics.domains),
         "assign-formats": partial(assign_formats, config=config, largest=statistics.largest),
         "quantize-weights": partial(quantize_weights, config=config),
-        **({"correct-bias": correct} if config.passes.correct_bias else {}),
+        **({"adjust-layers": adjust} if adjusts else {}),
         "prove-accumulators": prove_accumulators,
     }
 
@@ -208,7 +211,11 @@ def _images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:
 
 def _first_inputs(graph: Graph, data: InputData, images: int) -> dict[str, BfpTensor]:
     """The input maps of the first images, quantized."""
-    return stored_inputs(graph, {port.name: data.arrays[port.name][:images] for port in graph.inputs})
+    return stored_inputs(graph, _first_images(graph, data, images))
+
+
+def _first_images(graph: Graph, data: InputData, images: int) -> dict[str, Array]:
+    return {port.name: data.arrays[port.name][:images] for port in graph.inputs}
 
 
 def make_vectors(graph: Graph, group: int, data: InputData) -> Vectors:

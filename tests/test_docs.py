@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from bfpc.backend.architecture import size_architecture
@@ -17,8 +18,9 @@ from bfpc.backend.design import make_design
 from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config
 from bfpc.data import InputData
+from bfpc.frontend.reader import Network
 from bfpc.passes.calibrate import Statistics
-from bfpc.pipeline import float_passes, quantizing_passes
+from bfpc.pipeline import Prepared, float_passes, quantizing_passes
 from bfpc.progress import silent
 from docs.generate import DOCS, pages
 from tests.backend.graphs import small_network
@@ -69,7 +71,9 @@ def test_every_key_for_scripts_is_described(tmp_path: Path) -> None:
 
 def test_every_pass_is_described() -> None:
     page = (DOCS / "architecture.md").read_text()
-    passes = [*float_passes(Config()), *quantizing_passes(Config(), Statistics({}, {}), InputData({}), silent)]
+    graph = small_network()
+    prepared = Prepared(Network(graph, onnx.ModelProto(), (), ()), graph, InputData({}), Statistics({}))
+    passes = [*float_passes(Config()), *quantizing_passes(Config(), prepared, silent)]
     assert not [name for name in passes if f"`{name}`" not in page]
 
 
