@@ -128,6 +128,7 @@ class Override(Section):
 class Passes(Section):
     """Optional passes, which make up for what quantization loses."""
 
+    choose_exponents: bool = Field(False, description="true or false")
     compensate_rounding: bool = Field(True, description="true or false")
     correct_bias: bool = Field(True, description="true or false")
 
@@ -173,8 +174,9 @@ _LANES_TEXT = f"auto or one of {_listed(LANES)}"
 class ArchitectureConfig(Section):
     """The size of the accelerator; `auto` takes the smallest that serves the network well.
 
-    `activation_bits` and `weight_bits` are of the mantissas that the array multiplies at a time: a dense layer
-    with wider ones takes several passes. `auto` takes the widest in use, so that one pass is enough.
+    `activation_bits` and `weight_bits` are of the mantissas that the array multiplies at a time: a dense layer with
+    wider ones, their sign not counted, takes several passes. `auto` takes the widest in use, so that one pass is
+    enough.
     """
 
     c_vec: Lanes = Field("auto", description=_LANES_TEXT)

@@ -141,6 +141,13 @@ def test_presets_on_arrays_sized_to_the_network(seed: int, preset: str, tmp_path
     assert_bit_exact(compile_and_verify(random_network(seed), load_config(preset), tmp_path))
 
 
+@pytest.mark.parametrize(("seed", "preset"), [(110, "int8"), (111, "int12"), (112, "int54")])
+def test_presets_on_an_array_of_4_by_3_bits(seed: int, preset: str, tmp_path: Path) -> None:
+    document = load_config(preset).model_dump(mode="json", exclude_unset=True)
+    document["architecture"] = {"activation_bits": 4, "weight_bits": 3}
+    assert_bit_exact(compile_and_verify(random_network(seed), Config.model_validate(document), tmp_path))
+
+
 @pytest.mark.parametrize("seed", range(220, 235))
 def test_every_layer_of_a_compiled_network_is_what_integers_give(seed: int, tmp_path: Path) -> None:
     onnx.save(random_network(seed), tmp_path / "network.onnx")

@@ -94,7 +94,7 @@ class LayerWork:
 
     @property
     def steps(self) -> int:
-        """How often the array goes over a tile's positions for one channel tile: once per vector and tap."""
+        """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
         dense = self.parameters.dense
         return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
 
