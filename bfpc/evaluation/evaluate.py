@@ -20,12 +20,13 @@ from bfpc.emulator.published import published_formats
 from bfpc.errors import ConfigError
 from bfpc.evaluation.task import Candidate, Found, Task, output_sqnr_db, run_task
 from bfpc.evaluation.weights import WeightSize, float_weight_size, weight_size
+from bfpc.frontend.reader import read_model
 from bfpc.jobs import Engine
 from bfpc.labels import load_labels
 from bfpc.measures.choose import choose_measures
 from bfpc.measures.measure import Measure
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
-from bfpc.progress import Progress, silent
+from bfpc.progress import Progress, silent, step
 from bfpc.runtime.signature import input_specs, read_signature
 
 FLOAT = "float32"
@@ -100,15 +101,16 @@ def make_task(
     model: Path, configs: Mapping[str, Config], data: DataSet, calibration: Path | None, progress: Progress = silent
 ) -> tuple[Task, tuple[str, ...]]:
     """All that workers need, and warnings. The configs have their shared sections."""
-    prepared = [(config, prepare_network(model, config, calibration, None, progress)) for config in configs.values()]
-    candidates = tuple(_candidate(each, config, progress) for config, each in prepared)
-    config, network = prepared[0][0], prepared[0][1].network
+    network, config = step(progress, "reading the model", lambda: read_model(model)), next(iter(configs.values()))
     signature = read_signature(network.model, network.graph)
     inputs = open_inputs(data.inputs, input_specs(signature, network.graph), config.preprocessing, data.count)
     labels = None if data.labels is None else load_labels(data.labels, inputs.names)
     measures = choose_measures(config, signature, labels)
+    # Only now what takes long: by then the data is known to fit.
+    prepared = [(config, prepare_network(model, config, calibration, None, progress)) for config in configs.values()]
+    candidates = tuple(_candidate(each, config, progress) for config, each in prepared)
     onnx = network.model.SerializeToString(deterministic=True)
-    warnings = [warning for _, each in prepared for warning in (*each.network.warnings, *each.data.warnings)]
+    warnings = (*network.warnings, *(warning for _, each in prepared for warning in each.data.warnings))
     task = Task(onnx, str(model), signature, inputs, labels, measures, candidates)
     return task, tuple(dict.fromkeys(warnings))
 
