@@ -23,16 +23,16 @@ from bfpc.errors import BuildError, DataError
 from bfpc.ir.graph import Shape
 from bfpc.ir.layout import Axes, onnx_shape, to_onnx
 from bfpc.ir.stages import stage_count
-from bfpc.labels import Label, load_labels
-from bfpc.measures import Measure, choose_measures
-from bfpc.measures.scoring import Collected, collect, summarize
+from bfpc.labels import load_labels
+from bfpc.measures import choose_measures
+from bfpc.measures.scoring import Scoring
 from bfpc.numerics.format import BfpTensor
 from bfpc.progress import Progress, silent, step
 from bfpc.runtime.devices import Device, StoredMaps, emulator_device
 from bfpc.runtime.execution import Executor
 from bfpc.runtime.host_model import open_host_model
 from bfpc.runtime.host_tensors import random_tensors
-from bfpc.runtime.signature import Signature, Tensors, batch_indices, input_specs, read_signature
+from bfpc.runtime.signature import Signature, Tensors, batch_indices, first_images, input_specs, read_signature
 from bfpc.runtime.simulation import build_simulation, run_simulation
 
 LAYOUTS: tuple[Axes, ...] = (
@@ -65,20 +65,18 @@ def verify(
     data = open_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
     if labels is not None and inputs is None:
         raise DataError("labels without inputs", where=str(labels), fix="give the images that they are of: --inputs")
-    truth = None if labels is None else load_labels(labels, data.names)
-    measures = choose_measures(_with_metric(build.config, metric), signature, truth)
+    scoring = _open_scoring(build.config, metric, signature, labels, data.names)
     emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
     simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
-    networks, warnings = _prepare(build, model, signature, emulator, measures, bits_suffice=csim)
+    networks, warnings = _prepare(build, model, signature, emulator, scoring, bits_suffice=csim)
     difference: str | None = None
     for start in progress(range(0, len(data), signature.batch), "verifying"):
-        images = min(signature.batch, len(data) - start)
-        known = None if truth is None else truth.take(range(start, start + images))
-        maps = networks.run(data.take(batch_indices(signature, start, len(data))), images, known)
+        images = range(start, min(start + signature.batch, len(data)))
+        maps = networks.run(data.take(batch_indices(signature, start, len(data))), images)
         if simulation is not None and difference is None:
-            difference = _compare_bits(build, simulation, maps, images)
+            difference = _compare_bits(build, simulation, maps, len(images))
     outputs, layers = networks.results()
-    scores = networks.scores()
+    scores = scoring.results()
     failures = (*_failures(outputs, build.config.verify), *_low_scores(scores, build.config.verify))
     return Verification(
         outputs=outputs,
@@ -90,10 +88,14 @@ def verify(
     )
 
 
-def _with_metric(config: Config, metric: str | None) -> Config:
-    if metric is None:
-        return config
-    return config.model_copy(update={"measure": config.measure.model_copy(update={"metric": metric})})
+def _open_scoring(
+    config: Config, metric: str | None, signature: Signature, labels: Path | None, names: Sequence[str]
+) -> Scoring:
+    """Scores of the images `names`, as the config says, or by `metric`."""
+    if metric is not None:
+        config = config.model_copy(update={"measure": config.measure.model_copy(update={"metric": metric})})
+    truth = None if labels is None else load_labels(labels, names)
+    return Scoring(choose_measures(config, signature, truth), truth)
 
 
 def _prepare(
@@ -101,13 +103,13 @@ def _prepare(
     model: onnx.ModelProto,
     signature: Signature,
     emulator: Device[BfpTensor],
-    measures: Sequence[Measure],
+    scoring: Scoring,
     *,
     bits_suffice: bool,
 ) -> tuple[_Networks | _AcceleratorAlone, tuple[str, ...]]:
     """What is run on every batch, and warnings. Raises BuildError where that would leave nothing to compare."""
     try:
-        return _Networks(build, model, signature, emulator, measures), ()
+        return _Networks(build, model, signature, emulator, scoring), ()
     except BuildError as error:
         if not bits_suffice:
             raise
@@ -123,11 +125,10 @@ class _Networks:
         model: onnx.ModelProto,
         signature: Signature,
         emulator: Device[BfpTensor],
-        measures: Sequence[Measure],
+        scoring: Scoring,
     ) -> None:
         """Raises BuildError where onnxruntime cannot run the network."""
-        self._measures = measures
-        self._collected: list[tuple[Collected, ...]] = []
+        self._scoring = scoring
         self._executor = Executor(build.graph, build.host, emulator, str(build.folder))
         self._graph, self._signature = build.graph, signature
         made = {name for node in model.graph.node for name in node.output}
@@ -138,27 +139,28 @@ class _Networks:
         self._original = open_host_model(model.SerializeToString(), (), str(build.model))
         self._found: dict[str, dict[str, Sums]] = {"outputs": {}, "layers": {}}
 
-    def run(self, feeds: Tensors, images: int, labels: Sequence[Label] | None) -> StoredMaps:
-        """Runs and compares a batch, of which the first `images` count; returns the build's maps."""
+    def run(self, feeds: Tensors, images: range) -> StoredMaps:
+        """Runs and compares a batch, which begins with `images`; only they count. Returns the build's maps."""
         expected = self._original.run(feeds)
         execution = self._executor.run(feeds)
-        for name in self._outputs:
-            self._compare("outputs", name, expected[name], execution.tensors[name], images)
-        outputs, reference = (
-            {name: _first_images(tensors[name], images, self._signature.batch) for name in self._outputs}
-            for tensors in (execution.tensors, expected)
+        reference, outputs = (
+            {name: first_images(self._signature, tensors[name], len(images)) for name in self._outputs}
+            for tensors in (expected, execution.tensors)
         )
-        self._collected.append(collect(self._measures, outputs, reference, labels))
+        for name in self._outputs:
+            self._compare("outputs", name, reference[name], outputs[name])
+        self._scoring.add(outputs, reference, images)
         for name in self._layers:
             axes = _find_axes(expected[name].shape, self._graph.value(name).shape)
             if axes is not None:
                 real = real_values({name: execution.maps[name]})[name]
-                self._compare("layers", name, expected[name], to_onnx(real, axes), images)
+                tensors = (expected[name], to_onnx(real, axes))
+                self._compare("layers", name, *(first_images(self._signature, each, len(images)) for each in tensors))
         return execution.maps
 
-    def _compare(self, kind: str, name: str, expected: NDArray[Any], found: NDArray[Any], images: int) -> None:
+    def _compare(self, kind: str, name: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
         totals = self._found[kind]
-        measured = measure(*(_first_images(tensor, images, self._signature.batch) for tensor in (expected, found)))
+        measured = measure(expected, found)
         totals[name] = totals[name] + measured if name in totals else measured
 
     def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
@@ -167,14 +169,6 @@ class _Networks:
         layers = [total.comparison(name) for name, total in self._found["layers"].items()]
         return tuple(outputs), tuple(replace(layer, top1_agreement=None) for layer in layers)
 
-    def scores(self) -> tuple[ScorePair, ...]:
-        return summarize(self._measures, self._collected)
-
-
-def _first_images(tensor: NDArray[Any], images: int, batch: int) -> NDArray[Any]:
-    """The images of a batch that count; all of a tensor that has no axis of images."""
-    return tensor[:images] if tensor.shape[:1] == (batch,) else tensor
-
 
 class _AcceleratorAlone:
     """The accelerator of a network that cannot be run, with random numbers for what the host would make."""
@@ -182,9 +176,9 @@ class _AcceleratorAlone:
     def __init__(self, build: Build, signature: Signature, emulator: Device[BfpTensor]) -> None:
         self._graph, self._batch, self._emulator = build.graph, signature.batch, emulator
 
-    def run(self, feeds: Tensors, images: int, labels: Sequence[Label] | None) -> StoredMaps:
-        """The build's maps of a batch, whatever `images` of it count."""
-        del images, labels
+    def run(self, feeds: Tensors, images: range) -> StoredMaps:
+        """The build's maps of a batch, whichever `images` of it count."""
+        del images
         missing = [port for port in self._graph.inputs if port.name not in feeds]
         maps = stored_inputs(self._graph, {**feeds, **random_tensors(self._graph, missing, self._batch)})
         for stage in range(stage_count(self._graph)):
@@ -194,9 +188,6 @@ class _AcceleratorAlone:
     def results(self) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
         """Nothing was compared with the original network."""
         return (), ()
-
-    def scores(self) -> tuple[ScorePair, ...]:
-        return ()
 
 
 def _find_axes(shape: Sequence[int], map_shape: Shape) -> Axes | None:

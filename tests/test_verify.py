@@ -29,8 +29,8 @@ from tests.test_runtime import build_of, ends_in_indices, with_host_between
 IMAGES = 5
 
 
-def classifier() -> onnx.ModelProto:
-    """A convolution in channels-last layout, and a classifier whose softmax the host computes; any batch."""
+def classifier(batch: int | str = "batch") -> onnx.ModelProto:
+    """A convolution in channels-last layout, and a classifier whose softmax the host computes."""
     net = OnnxWriter(np.random.default_rng(0), opset=17)
     x = net.input(1, 6, 6, 3)
     x = net.node("Transpose", [x.name], (1, 3, 6, 6), perm=[0, 3, 1, 2])
@@ -38,7 +38,7 @@ def classifier() -> onnx.ModelProto:
     x = net.node("Relu", [x.name], x.shape)
     flat = net.node("Flatten", [x.name], (1, 256))
     logits = net.node("Gemm", [flat.name, net.normal(256, 10, scale=0.1), net.normal(10)], (1, 10))
-    return net.finish("classifier", [net.node("Softmax", [logits.name], (1, 10)), logits], batch="batch")
+    return net.finish("classifier", [net.node("Softmax", [logits.name], (1, 10)), logits], batch=batch)
 
 
 def ends_in_flatten_and_softmax() -> onnx.ModelProto:
@@ -193,6 +193,14 @@ def test_labels_score_the_build_beside_the_float_network(build: Path, pictures: 
     assert (top1.float32.low, top1.float32.high) == pytest.approx((0.3755, 0.9638), abs=1e-4)
     assert all(pair.build.images == IMAGES for pair in found.scores)
     assert (agreement.build.value, agreement.float32) == (found.outputs[0].top1_agreement, None)
+
+
+def test_what_fills_up_the_last_batch_does_not_count(pictures: Path, labels: Path, tmp_path: Path) -> None:
+    onnx.save(classifier(batch=3), tmp_path / "classifier.onnx")
+    compile_model(tmp_path / "classifier.onnx", load_config("int54"), tmp_path / "build", pictures)
+    top1, *_ = verify.verify(tmp_path / "build", pictures, labels=labels).scores
+    assert top1.float32 is not None
+    assert (top1.build.images, top1.float32.value) == (IMAGES, 0.8)
 
 
 def test_without_labels_the_float_network_is_the_truth(build: Path, pictures: Path) -> None:
