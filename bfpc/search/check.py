@@ -12,7 +12,7 @@ from bfpc.config import Config
 from bfpc.config_sections import Budget
 from bfpc.data import Inputs, open_inputs
 from bfpc.errors import ConfigError
-from bfpc.evaluation import Candidate, Found, Task, output_sqnr_db, run_task
+from bfpc.evaluation.task import Candidate, Found, Task, output_sqnr_db, run_task
 from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
 from bfpc.labels import Labels, load_labels

@@ -29,7 +29,7 @@ def search_to_files(
     """
     check_writable(output)
     state = output.with_suffix(".sensitivity.jsonl")
-    chosen = search(model, config, data, engine, state=state, resume=resume, progress=progress)
+    chosen = search(model, config, data, engine, state_file=state, resume=resume, progress=progress)
     write_file(output, chosen.text.encode())
     write_file(output.with_suffix(".front.json"), chosen.front.to_json().encode())
     try:

@@ -10,20 +10,24 @@ formats with the least and with the most noise; between them the gain from the v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bfpc.config_sections import Passes
 from bfpc.emulator.session import Emulator, Maps
-from bfpc.ir.graph import Constant, Graph, Node, Port
-from bfpc.ir.operators import Conv, Depthwise
+from bfpc.ir.graph import Graph, Node, Port
+from bfpc.ir.operators import Depthwise
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.quantize import dequantize, quantize, quantize_depthwise, quantize_weights
-from bfpc.passes.calibrate import mean_sum, tap_means
+from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
+from bfpc.passes.correct_bias import mean_sums
+from bfpc.passes.filter_taps import patches
 
 CACHED_ELEMENTS = 1 << 27  # of all maps of all images together, in a worker's memory
 MAP_AXES = ("N", "C", "H", "W")
@@ -35,28 +39,31 @@ Noises = NDArray[np.float64]
 class Subject:
     """What is measured: a float network on the maps of some images.
 
-    corrects_bias: whether biases take over what quantized weights take from a layer's mean, as in a build.
+    passes: those that make up for what quantized weights lose, as in a build.
     """
 
     graph: Graph
     inputs: Mapping[str, Maps]
-    corrects_bias: bool
+    passes: Passes
 
 
 @dataclass(frozen=True)
 class Question:
-    """The formats of which the noise is wanted: of a map, and of the weights of the layer that makes it."""
+    """The formats of which the noise is wanted: of a map, and of the weights of the layer that makes it.
+
+    layer: that layer as text; empty for an input of the network.
+    """
 
     value: str
     maps: tuple[BfpFormat, ...]
     weights: tuple[BfpFormat, ...]
+    layer: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
     """The noise at the network's outputs of each format asked for."""
 
-    value: str
     maps: tuple[float, ...]
     weights: tuple[float, ...]
 
@@ -79,8 +86,8 @@ def _answer(subject: Subject, floats: Mapping[str, Maps], question: Question) ->
     graph, name = subject.graph, question.value
     downstream = _Downstream(graph, name, floats)
     maps = [dequantize(*quantize(floats[name], format), format) for format in question.maps]
-    weights = [_with_weights(subject, name, floats, format) for format in question.weights]
-    return Answer(name, tuple(_noises(downstream, maps)), tuple(_noises(downstream, weights)))
+    weights = list(_with_weights(subject, name, floats, question.weights))
+    return Answer(tuple(_noises(downstream, maps)), tuple(_noises(downstream, weights)))
 
 
 def _noises(downstream: _Downstream, changed: Sequence[Maps]) -> list[float]:
@@ -132,32 +139,48 @@ class _Downstream:
         return sum(relative_noise(maps, found[name]) for name, maps in self._outputs.items()) / self._all
 
 
-def relative_noise(expected: Maps, found: Maps) -> float:
+def relative_noise(expected: NDArray[np.floating], found: NDArray[np.floating]) -> float:
     """The power of the difference over that of what is expected; of a map of zeros the difference's own."""
     signal = float(np.square(expected, dtype=np.float64).sum())
     return float(np.square(found - expected, dtype=np.float64).sum()) / (signal or 1.0)
 
 
-def _with_weights(subject: Subject, name: str, floats: Mapping[str, Maps], format: BfpFormat) -> Maps:
-    """What a layer makes of float maps with quantized weights."""
-    node = subject.graph.producer(name)
+def _with_weights(
+    subject: Subject, name: str, floats: Mapping[str, Maps], formats: Sequence[BfpFormat]
+) -> Iterator[Maps]:
+    """What a layer makes of float maps with its weights in each of the formats, as the passes leave them."""
+    if not formats:
+        return
+    graph, passes = subject.graph, subject.passes
+    node = graph.producer(name)
     assert node is not None
-    assert isinstance(node.op, Conv | Depthwise)
-    weight = subject.graph.array(node.inputs["weight"])
-    convert = quantize_depthwise if isinstance(node.op, Depthwise) else quantize_weights
-    quantized = BfpTensor(format, *convert(weight, format)).real.astype(np.float32)
-    constants: dict[str, Constant] = {**subject.graph.constants, "quantized": quantized}
-    inputs = {**node.inputs, "weight": "quantized"}
-    if subject.corrects_bias:
-        taps = tap_means(subject.graph, node, floats[node.inputs["x"]])
-        bias = subject.graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
-        constants["corrected"] = (bias + mean_sum(node, weight - quantized, taps)).astype(np.float32)
-        inputs["bias"] = "corrected"
-    return run_layer(subject.graph, replace(node, inputs=inputs), constants, floats)
+    x, weight = floats[node.inputs["x"]], graph.array(node.inputs["weight"])
+    seen = patches(graph, node, x, rows_wanted(weight[0].size)) if passes.compensate_rounding else None
+    for format in formats:
+        quantized = _quantized(node, weight, format, seen).real.astype(np.float32)
+        found = _run_layer(graph, node, {"weight": quantized}, floats)
+        if passes.correct_bias:
+            bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
+            corrected = (bias + mean_sums(graph, node, weight - quantized, x)).astype(np.float32)
+            others = _run_layer(graph, node, {"weight": quantized, "bias": corrected}, floats)
+            found = min(found, others, key=lambda maps: relative_noise(floats[name], maps))
+        yield found
 
 
-def run_layer(graph: Graph, node: Node, constants: Mapping[str, Constant], maps: Mapping[str, Maps]) -> Maps:
-    """The output of one float layer by itself."""
+def _quantized(node: Node, weight: NDArray[Any], format: BfpFormat, seen: Maps | None) -> BfpTensor:
+    """seen: what rounding is compensated over, if it is."""
+    depthwise = isinstance(node.op, Depthwise)
+    if seen is not None:
+        compensated = (compensate_depthwise if depthwise else compensate_dense)(weight, format, seen)
+        if compensated is not None:
+            return compensated
+    return BfpTensor(format, *(quantize_depthwise if depthwise else quantize_weights)(weight, format))
+
+
+def _run_layer(graph: Graph, node: Node, changed: Mapping[str, NDArray[np.float32]], maps: Mapping[str, Maps]) -> Maps:
+    """The output of one float layer by itself, with other constants for some of its roles."""
+    node = replace(node, inputs={**node.inputs, **{role: f"changed.{role}" for role in changed}})
+    constants = {**graph.constants, **{f"changed.{role}": array for role, array in changed.items()}}
     sources = tuple(graph.value(name) for name in dict.fromkeys(node.inputs.values()) if graph.is_value(name))
     own = {name: constants[name] for name in node.inputs.values() if name in constants}
     single = Graph(node.name, sources, (node,), own, (), (Port(node.name, node.name, MAP_AXES),))

@@ -1,6 +1,7 @@
 """Measured sensitivities in a file, as they come, so that a search that was interrupted goes on from there.
 
-JSON lines: the first holds the key of what is measured, each other one an answer.
+JSON lines: the first holds the key of what is measured, each other one a question and its answer. A search that asks
+for other formats finds what it asks for again, and measures the rest.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,32 @@ from numpy.typing import NDArray
 
 from bfpc.config import Config
 from bfpc.errors import BuildError, DataError
-from bfpc.search.sensitivity import Answer
+from bfpc.search.sensitivity import Answer, Question
 
-UNRELATED = ("budget", "verify", "training")  # sections of the config that change no sensitivity
+RELATED = ("passes", "preprocessing", "calibration")  # sections of the config that change sensitivities
+
+
+@dataclass(frozen=True)
+class State:
+    """What was measured, by question. path: the file that keeps it; None keeps nothing."""
+
+    path: Path | None = None
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    def find(self, question: Question) -> Answer | None:
+        return self.answers.get(_digest(question))
+
+    def add(self, question: Question, answer: Answer) -> None:
+        """Raises BuildError where the file cannot be written."""
+        digest = _digest(question)
+        self.answers[digest] = answer
+        if self.path is not None:
+            _append(self.path, {"value": question.value, "question": digest, **vars(answer)})
 
 
 def state_key(model: bytes, config: Config, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """The same for searches that measure the same: of one model, on one set of images, under one config."""
-    sections = {key: value for key, value in config.model_dump(mode="json").items() if key not in UNRELATED}
+    """The same for searches that measure the same: of one model, on one set of images, after the same passes."""
+    sections = {key: value for key, value in config.model_dump(mode="json").items() if key in RELATED}
     digest = hashlib.sha256(hashlib.sha256(model).digest())
     digest.update(json.dumps(sections, sort_keys=True).encode())
     for name in sorted(arrays):
@@ -32,32 +51,37 @@ def state_key(model: bytes, config: Config, arrays: Mapping[str, NDArray[Any]]) 
     return digest.hexdigest()
 
 
-def begin_state(path: Path, key: str) -> None:
-    """Writes the file anew, without answers."""
-    _write(path, {"key": key}, "w")
+def begin_state(path: Path, key: str) -> State:
+    """A new file without answers. Raises BuildError where it cannot be written."""
+    path.unlink(missing_ok=True)
+    _append(path, {"key": key})
+    return State(path)
 
 
-def add_answer(path: Path, answer: Answer) -> None:
-    _write(path, asdict(answer), "a")
-
-
-def read_state(path: Path, key: str) -> dict[str, Answer]:
-    """The answers by the values they are about. Raises DataError where the file is about another search."""
+def resume_state(path: Path, key: str) -> State:
+    """The answers in a file, which keeps the next ones, too. Raises DataError where it is about something else."""
     try:
-        lines = path.read_text().splitlines(keepends=True)
+        text = path.read_text()
     except FileNotFoundError:
         raise DataError("nothing to resume", where=str(path), fix="leave out --resume") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the measurements: {error}", where=str(path), fix="leave out --resume") from error
-    records = [_record(line) for line in lines if line.endswith("\n")]  # the last may have been cut off
-    if not records or records[0].get("key") != key:
-        what = "these measurements are of another model, config or calibration data"
+    head, *records = map(_record, text.split("\n"))
+    if head.get("key") != key:
+        what = "these measurements are of another model, of other calibration data, or after other passes"
         raise DataError(what, where=str(path), fix="leave out --resume to measure again")
-    answers = [Answer(line["value"], tuple(line["maps"]), tuple(line["weights"])) for line in records[1:]]
-    return {answer.value: answer for answer in answers}
+    if not text.endswith("\n"):  # ended while it was written
+        _append(path, None)
+    answers = {line["question"]: Answer(tuple(line["maps"]), tuple(line["weights"])) for line in records if line}
+    return State(path, answers)
+
+
+def _digest(question: Question) -> str:
+    return hashlib.sha256(repr(question).encode()).hexdigest()[:16]
 
 
 def _record(line: str) -> dict[str, Any]:
+    """A line of the file; nothing where it was cut off."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError:
@@ -65,10 +89,10 @@ def _record(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _write(path: Path, record: Mapping[str, Any], mode: str) -> None:
+def _append(path: Path, record: Mapping[str, Any] | None) -> None:
     try:
-        with path.open(mode) as file:
-            file.write(json.dumps(record) + "\n")
+        with path.open("a") as file:
+            file.write(("" if record is None else json.dumps(record)) + "\n")
     except OSError as error:
         fix = "check the folder's permissions and the free space, or give another file with -o"
         raise BuildError(f"cannot write the measurements: {error}", where=str(path), fix=fix) from error
