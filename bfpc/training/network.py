@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bfpc.config import Config
+from bfpc.config_sections import Passes
 from bfpc.errors import TrainingError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Concat
@@ -36,9 +37,10 @@ Weights = dict[str, tuple[Tensor, Tensor]]  # quantized, with their base exponen
 def make_trainable(prepared: Prepared, config: Config, dtype: torch.dtype = torch.float32) -> TrainableNetwork:
     """The network of `prepared`, its formats as `config` says, ready to be trained.
 
-    dtype: of the sums; float64 holds those of every layer. Raises TrainingError where a layer's weights aren't those
-    of the model.
+    The passes that make up for quantization have no part in it: training does. dtype: of the sums; float64 holds those
+    of every layer. Raises TrainingError where a layer's weights aren't those of the model.
     """
+    formats = config.model_copy(update={"passes": Passes.model_validate(dict.fromkeys(Passes.model_fields, False))})
     original = Original(prepared.network.model, kept=config.training.batch_norm == "kept")
     path = Path(f"{prepared.graph.name}.onnx")
     sources = trace(original.folded, original.folded_tensors, config, path)
@@ -49,7 +51,7 @@ def make_trainable(prepared: Prepared, config: Config, dtype: torch.dtype = torc
     used = {name for source in sources.values() for name in source.tensors}
     fixed = {key: array for key, array in constants_of(prepared.graph).items() if key not in sources}
     constants = LayerConstants(original.trained_tensors(used), sources, fixed, original.normalizations_of(used))
-    return TrainableNetwork(prepared.graph, quantize_network(prepared, config), constants, original, dtype)
+    return TrainableNetwork(prepared.graph, quantize_network(prepared, formats), constants, original, dtype)
 
 
 class TrainableNetwork(nn.Module):

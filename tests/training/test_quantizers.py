@@ -58,7 +58,7 @@ def test_weights_are_quantized_as_the_compiler_does(format: BfpFormat, seed: int
 def test_gradients_pass_within_the_window_and_stop_beyond_it(signed: bool) -> None:
     format = BfpFormat(5, 4, 3, signed).with_top(2)  # reaches below 4
     x = torch.tensor([3.9, -0.01, 0.0, 0.3, 4.0, -4.0, -4.1, 100.0]).reshape(1, 8, 1, 1).requires_grad_()
-    quantize_maps(x, format).sum().backward()
+    torch.autograd.backward(quantize_maps(x, format).sum())
     assert x.grad is not None
     negative = float(signed)
     assert x.grad.flatten().tolist() == [1, negative, 1, 1, 0, negative, 0, 0]
@@ -68,7 +68,7 @@ def test_rounding_to_an_lsb_is_exact_and_passes_the_gradient() -> None:
     x = torch.tensor([0.5, 1.5, -2.5, 1e-20, 16777215.0], requires_grad=True)
     rounded = round_to_lsb(x, 1.0)
     assert rounded.tolist() == [0, 2, -2, 0, 16777215]
-    rounded.sum().backward()
+    torch.autograd.backward(rounded.sum())
     assert x.grad is not None
     assert x.grad.tolist() == [1] * 5
 
@@ -76,7 +76,9 @@ def test_rounding_to_an_lsb_is_exact_and_passes_the_gradient() -> None:
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, -126), (torch.float64, -1022)])
 def test_powers_of_two_are_exact(dtype: torch.dtype, least: int) -> None:
     exponents = range(least, -least + 1)
+    found = power_of_two(torch.tensor(exponents), dtype)
+    assert isinstance(found, torch.Tensor)
     assert torch.equal(
-        power_of_two(torch.tensor(exponents), dtype),
+        found,
         torch.tensor([2.0**exponent for exponent in exponents], dtype=dtype),
     )
