@@ -80,7 +80,7 @@ class Metric:
         except (TypeError, ValueError):
             values = np.array(np.nan)
         if values.shape != (images,) or not np.isfinite(values).all():
-            what = f"the function returned {_short(returned)} for {images} images"
+            what = f"the function returned {_short(returned)} for a batch of {images}"
             raise DataError(what, where=self.name, fix="return one finite number for each image, as a list or array")
         return [float(value) for value in values]
 

@@ -80,8 +80,8 @@ def test_a_function_that_is_not_there(name: str, fault: str) -> None:
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("one", "the function returned 1.0 for 2 images"),
-        ("nothing", "the function returned None for 2 images"),
+        ("one", "the function returned 1.0 for a batch of 2"),
+        ("nothing", "the function returned None for a batch of 2"),
         ("fails", r"the function fails: KeyError: 'z'\n  where: user_metrics:fails, .*user_metrics.py:17"),
     ],
 )
