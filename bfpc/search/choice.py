@@ -1,9 +1,9 @@
 """The choice: one option for each decision, as an integer program. Knows nothing of networks.
 
-    minimize    sum of the chosen options' costs, and of the joint costs of pairs of them
+    minimize    sum of the chosen options' costs, of the joint costs of pairs of them, and what the highest cost
     subject to  sum of the chosen options' noises <= most_noise
 
-or the other way round. A joint cost is exact: beside the binary variables of the options, a continuous one stands for
+or the other way round. Joint costs are exact: beside the binary variables of the options, a continuous one stands for
 each pair of options, whose sums over one option's pairs are that option's variable.
 """
 
@@ -19,6 +19,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 Numbers = NDArray[np.float64]
 Choice = tuple[int, ...]
+_Table = tuple[Numbers, NDArray[np.intp], NDArray[np.intp]]
 
 RELATIVE_GAP = 1e-4  # between the solution found and the best there could be
 SLACK = 1 + 1e-6  # the solver's tolerance of a constraint
@@ -35,16 +36,35 @@ class Joint:
 
 
 @dataclass(frozen=True, eq=False)
+class Peak:
+    """What the highest of all chosen options cost, along two axes, as an array that must be as wide as the widest.
+
+    levels: for each decision the levels of its options [options, 2], from 0; costs [levels of the first axis, levels of
+    the second], which don't fall.
+    """
+
+    levels: tuple[NDArray[np.intp], ...]
+    costs: Numbers
+
+    def cost(self, choice: Sequence[int]) -> float:
+        chosen = [levels[option] for levels, option in zip(self.levels, choice, strict=True)]
+        first, second = np.max(chosen, axis=0)
+        return float(self.costs[first, second])
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """costs, noises: for each decision those of its options, none negative."""
 
     costs: tuple[Numbers, ...]
     noises: tuple[Numbers, ...]
     joints: tuple[Joint, ...] = ()
+    peak: Peak | None = None
 
     def cost(self, choice: Sequence[int]) -> float:
         own = sum(float(costs[option]) for costs, option in zip(self.costs, choice, strict=True))
-        return own + sum(float(joint.costs[choice[joint.first], choice[joint.second]]) for joint in self.joints)
+        joint = sum(float(joint.costs[choice[joint.first], choice[joint.second]]) for joint in self.joints)
+        return own + joint + (self.peak.cost(choice) if self.peak else 0.0)
 
     def noise(self, choice: Sequence[int]) -> float:
         return sum(float(noises[option]) for noises, option in zip(self.noises, choice, strict=True))
@@ -68,32 +88,55 @@ def quietest(problem: Problem, most_cost: float) -> Choice | None:
 
 
 class _Program:
-    """A problem as a mixed integer program: the options' variables, then those of the joint costs."""
+    """A problem as a mixed integer program: variables of the options, of the joint costs, then of the peak's."""
 
     def __init__(self, problem: Problem) -> None:
         self._starts = np.cumsum([0, *(len(costs) for costs in problem.costs)])
         tables = [_distinct(joint.costs) for joint in problem.joints]
-        joint_starts = np.cumsum([self._starts[-1], *(table.size for table, _, _ in tables)])
-        self._options, variables = int(self._starts[-1]), int(joint_starts[-1])
-        self.costs = np.concatenate([*problem.costs, *(table.ravel() for table, _, _ in tables)])
-        self.noises = np.concatenate([*problem.noises, np.zeros(variables - self._options)])
-        rows = [_indicator(range(start, stop), variables) for start, stop in self._spans()]
-        totals = [1.0] * len(rows)
-        for joint, (table, *sides), start in zip(problem.joints, tables, joint_starts, strict=False):
+        peaks = np.zeros(0) if problem.peak is None else problem.peak.costs.ravel()
+        sizes = [int(self._starts[-1]), *(table.size for table, _, _ in tables), peaks.size]
+        self._joint_starts = np.cumsum(sizes)
+        variables = int(self._joint_starts[-1])
+        self.costs = np.concatenate([*problem.costs, *(table.ravel() for table, _, _ in tables), peaks])
+        self.noises = np.concatenate([*problem.noises, np.zeros(variables - sizes[0])])
+        self._integer = np.ones(variables)
+        self._integer[sizes[0] : variables - peaks.size] = 0
+        self._constraints = [
+            _one_of_each([_indicator(range(start, stop), variables) for start, stop in self._spans()]),
+            *self._joint_constraints(problem, tables, variables),
+            *self._peak_constraints(problem.peak, variables),
+        ]
+
+    def _joint_constraints(self, problem: Problem, tables: list[_Table], variables: int) -> list[LinearConstraint]:
+        """The variables of a joint cost that have an option add up to the option's."""
+        rows = []
+        for joint, (table, *sides), start in zip(problem.joints, tables, self._joint_starts, strict=False):
             cells = start + np.arange(table.size).reshape(table.shape)
             for decision, classes, grid in zip((joint.first, joint.second), sides, (cells, cells.T), strict=True):
                 for kind, row in enumerate(grid):
                     members = self._starts[decision] + np.flatnonzero(classes == kind)
                     rows.append(_indicator(row, variables) - _indicator(members, variables))
-                    totals.append(0.0)
-        self._once = LinearConstraint(sparse.vstack(rows, "csr"), totals, totals)
+        return [LinearConstraint(sparse.vstack(rows, "csr"), 0.0, 0.0)] if rows else []
+
+    def _peak_constraints(self, peak: Peak | None, variables: int) -> list[LinearConstraint]:
+        """One of the peak's variables is 1, and no option is higher than it."""
+        if peak is None:
+            return []
+        cells = (variables - peak.costs.size) + np.arange(peak.costs.size).reshape(peak.costs.shape)
+        rows = [
+            _indicator([start + option], variables) - _indicator(cells[first:, second:].ravel(), variables)
+            for start, levels in zip(self._starts, peak.levels, strict=False)
+            for option, (first, second) in enumerate(levels)
+        ]
+        above = LinearConstraint(sparse.vstack(rows, "csr"), -np.inf, 0.0)
+        return [_one_of_each([_indicator(cells.ravel(), variables)]), above]
 
     def _spans(self) -> list[tuple[int, int]]:
         return [(int(start), int(stop)) for start, stop in zip(self._starts, self._starts[1:], strict=False)]
 
     def solve(self, objective: Numbers, *limits: Numbers | float) -> Choice | None:
         """limits: in turn what is limited, and its limit."""
-        constraints = [self._once]
+        constraints = list(self._constraints)
         for limited, limit in zip(limits[::2], limits[1::2], strict=True):
             if limit <= 0:
                 constraints.append(LinearConstraint(np.atleast_2d(limited), ub=[0.0]))
@@ -101,10 +144,9 @@ class _Program:
                 constraints.append(LinearConstraint(np.minimum(limited / limit, OUT_OF_REACH)[None], ub=[1.0]))
         least = sum(float(objective[start:stop].min()) for start, stop in self._spans())
         scale = least or float(objective.max()) or 1.0
-        integer = np.arange(len(objective)) < self._options
         found = milp(
             objective / scale,
-            integrality=integer,
+            integrality=self._integer,
             bounds=Bounds(0, 1),
             constraints=constraints,
             options={"mip_rel_gap": RELATIVE_GAP},
@@ -114,12 +156,16 @@ class _Program:
         return tuple(int(found.x[start:stop].argmax()) for start, stop in self._spans())
 
 
+def _one_of_each(rows: list[sparse.csr_array]) -> LinearConstraint:
+    return LinearConstraint(sparse.vstack(rows, "csr"), 1.0, 1.0)
+
+
 def _indicator(members: Sequence[int] | NDArray[np.integer], size: int) -> sparse.csr_array:
     ones = np.ones(len(members))
     return sparse.csr_array((ones, (np.zeros(len(members), int), np.asarray(members))), shape=(1, size))
 
 
-def _distinct(costs: Numbers) -> tuple[Numbers, NDArray[np.intp], NDArray[np.intp]]:
+def _distinct(costs: Numbers) -> _Table:
     """The table without repeated rows and columns, and which of them each option of the first and second has."""
     rows, first = np.unique(costs, axis=0, return_inverse=True)
     table, second = np.unique(rows, axis=1, return_inverse=True)

@@ -9,13 +9,14 @@ from bfpc.config import Config
 from bfpc.config_sections import Budget
 from bfpc.emulator.session import folded_inputs
 from bfpc.errors import ConfigError
+from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
-from bfpc.pipeline import Prepared, prepare_network
+from bfpc.pipeline import Prepared, prepare_network, quantize_network
 from bfpc.progress import Progress, silent
 from bfpc.search.check import make_check
 from bfpc.search.choice import Problem
 from bfpc.search.chosen import chosen_yaml
-from bfpc.search.costs import option_costs
+from bfpc.search.costs import check_cost, option_costs
 from bfpc.search.decisions import list_decisions, searched_config
 from bfpc.search.front import Front, Point, predicted_front
 from bfpc.search.measurements import list_questions, measure, option_noises
@@ -66,6 +67,7 @@ def search(
     Raises a BfpcError where the model, the config or the data is at fault, or no choice keeps to the budget.
     """
     budget = _budget(config)
+    check_cost(budget, config)
     config = searched_config(config)
     start, state = config, None
     for _ in range(MOST_ROUNDS):
@@ -113,8 +115,15 @@ def _open_searcher(
     inputs = {name: maps[:images] for name, maps in folded_inputs(graph, prepared.data.arrays).items()}
     subject = Subject(graph, inputs, config.passes)
     answers = measure(subject, list_questions(graph, decisions), state, engine, progress)
-    problem = Problem(option_costs(graph, config, decisions), option_noises(decisions, answers))
+    costs = option_costs(budget, config, _reference(prepared, config), decisions)
+    problem = Problem(costs.own, option_noises(decisions, answers), costs.joints, costs.peak)
     return Searcher(model, data.calibration, config, budget, prepared, decisions, problem, check, engine, progress)
+
+
+def _reference(prepared: Prepared, config: Config) -> Graph:
+    """The network in its given formats, as simply quantized as can be."""
+    plain = config.passes.model_copy(update=dict.fromkeys(type(config.passes).model_fields, False))
+    return quantize_network(prepared, config.model_copy(update={"passes": plain}))
 
 
 def _front(searcher: Searcher, best: Checked) -> Front:
@@ -151,4 +160,7 @@ def _notes(searcher: Searcher, best: Checked) -> dict[str, str]:
     ):
         noise_before, cost_before = shares.get(decision.name, (0.0, 0.0))
         shares[decision.name] = noise_before + noises[option] / whole[0], cost_before + costs[option] / whole[1]
-    return {name: f"{noise:.1%} of the noise, {share:.1%} of {cost}" for name, (noise, share) in shares.items()}
+    return {
+        name: f"{noise:.1%} of the noise" + (f", {share:.1%} of {cost}" if share else "")
+        for name, (noise, share) in shares.items()
+    }

@@ -83,7 +83,9 @@ class Searcher:
         accuracy = self.accuracy(self.engine, prepared, config, graph)
         predicted = self.problem.noise(choice)
         noise = predicted if accuracy.noise is None else accuracy.noise
-        return Checked(choice, config, predicted, noise, accuracy.value, network_cost(graph), as_measured)
+        return Checked(
+            choice, config, predicted, noise, accuracy.value, network_cost(self.budget, config, graph), as_measured
+        )
 
     def _above_floor(self, floor: float) -> Checked:
         noises = self.problem.noises
@@ -120,7 +122,7 @@ class Searcher:
             if result.cost <= most:
                 return result
             limit *= most / result.cost
-        least = self.problem.cost([int(costs.argmin()) for costs in self.problem.costs])
+        least = self.problem.cost(cheapest(self.problem, math.inf) or self._quietest())
         fix = "raise budget.at_most, or add narrower formats to search.activation_bits and search.weight_bits"
         what = f"no choice of formats costs {most:g} {self.budget.cost} or less: the least is about {least:.4g}"
         raise CapacityError(what, where="budget.at_most", fix=fix)

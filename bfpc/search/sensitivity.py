@@ -24,10 +24,11 @@ from bfpc.emulator.session import Emulator, Maps
 from bfpc.ir.graph import Graph, Node, Port
 from bfpc.ir.operators import Depthwise
 from bfpc.numerics.format import BfpFormat, BfpTensor
-from bfpc.numerics.quantize import dequantize, quantize, quantize_depthwise, quantize_weights
+from bfpc.numerics.quantize import ChooseOffsets, dequantize, quantize, quantize_depthwise, quantize_weights
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
 from bfpc.passes.correct_bias import mean_sums
 from bfpc.passes.filter_taps import patches
+from bfpc.passes.quantize_weights import offsets_rule
 
 CACHED_ELEMENTS = 1 << 27  # of all maps of all images together, in a worker's memory
 MAP_AXES = ("N", "C", "H", "W")
@@ -157,7 +158,7 @@ def _with_weights(
     x, weight = floats[node.inputs["x"]], graph.array(node.inputs["weight"])
     seen = patches(graph, node, x, rows_wanted(weight[0].size)) if passes.compensate_rounding else None
     for format in formats:
-        quantized = _quantized(node, weight, format, seen).real.astype(np.float32)
+        quantized = _quantized(node, weight, format, seen, offsets_rule(passes)).real.astype(np.float32)
         found = _run_layer(graph, node, {"weight": quantized}, floats)
         if passes.correct_bias:
             bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
@@ -167,14 +168,16 @@ def _with_weights(
         yield found
 
 
-def _quantized(node: Node, weight: NDArray[Any], format: BfpFormat, seen: Maps | None) -> BfpTensor:
+def _quantized(
+    node: Node, weight: NDArray[Any], format: BfpFormat, seen: Maps | None, choose_offsets: ChooseOffsets
+) -> BfpTensor:
     """seen: what rounding is compensated over, if it is."""
     depthwise = isinstance(node.op, Depthwise)
     if seen is not None:
-        compensated = (compensate_depthwise if depthwise else compensate_dense)(weight, format, seen)
+        compensated = (compensate_depthwise if depthwise else compensate_dense)(weight, format, seen, choose_offsets)
         if compensated is not None:
             return compensated
-    return BfpTensor(format, *(quantize_depthwise if depthwise else quantize_weights)(weight, format))
+    return BfpTensor(format, *(quantize_depthwise if depthwise else quantize_weights)(weight, format, choose_offsets))
 
 
 def _run_layer(graph: Graph, node: Node, changed: Mapping[str, NDArray[np.float32]], maps: Mapping[str, Maps]) -> Maps:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfpc.search.choice import Joint, Problem, cheapest, quietest
+from bfpc.search.choice import Joint, Peak, Problem, cheapest, quietest
 
 AMOUNTS = st.one_of(st.just(0.0), st.floats(0.01, 100.0))
 
@@ -26,7 +26,16 @@ def problems(draw: st.DrawFn) -> Problem:
         if first != second:
             cells = draw(st.lists(st.sampled_from([0.0, 1.0, 7.5]), min_size=16, max_size=16))
             joints.append(Joint(first, second, np.array(cells).reshape(4, 4)[: sizes[first], : sizes[second]]))
-    return Problem(costs, noises, tuple(joints))
+    return Problem(costs, noises, tuple(joints), draw(st.none() | peaks(sizes)))
+
+
+@st.composite
+def peaks(draw: st.DrawFn, sizes: list[int]) -> Peak:
+    """Costs that grow along both axes, of three levels each."""
+    levels = [draw(st.lists(st.tuples(*[st.integers(0, 2)] * 2), min_size=size, max_size=size)) for size in sizes]
+    steps = draw(st.lists(st.integers(0, 5), min_size=9, max_size=9))
+    costs = np.array(steps, float).reshape(3, 3).cumsum(axis=0).cumsum(axis=1)
+    return Peak(tuple(map(np.array, levels)), costs)
 
 
 def choices(problem: Problem) -> list[tuple[int, ...]]:
