@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,10 +33,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Objective:
-    """teacher: the float network. powers: the mean square of each of its outputs, fixed, so that batches compare."""
+    """teacher: the float network. powers: the mean square of each of its outputs, fixed, so that batches compare.
+
+    scores: the output that labels are about, None where no output holds class scores.
+    """
 
     teacher: TrainableNetwork
     powers: Mapping[str, float]
+    scores: str | None
     training: Training
 
     def judge(self, outputs: Outputs, batch: Batch) -> Judged:
@@ -45,7 +49,8 @@ class Objective:
             targets = self._targets(batch)
             noise = self._noise(outputs, targets)
             return Judged(noise + self._divergence(outputs, targets), noise.detach())
-        scores = outputs[class_scores(outputs)].flatten(1)
+        assert self.scores is not None
+        scores = outputs[self.scores].flatten(1)
         right = (scores.detach().argmax(1) == batch.classes).float().mean()
         loss = functional.cross_entropy(scores, batch.classes)
         share = self.training.distillation
@@ -83,9 +88,15 @@ def holds_scores(output: Tensor) -> bool:
     return sum(size > 1 for size in output.shape[1:]) == 1
 
 
-def class_scores(outputs: Outputs) -> str:
-    """The first output that holds class scores; StopIteration where none does."""
-    return next(name for name, output in outputs.items() if holds_scores(output))
+def find_scores(outputs: Outputs, own: Container[str], chosen: str | None) -> str | None:
+    """The output that labels are about, None where no output holds class scores.
+
+    The `chosen` one, or the first that is the network's own, or the last, which the host makes a softmax of.
+    """
+    holding = [name for name, output in outputs.items() if holds_scores(output)]
+    if chosen in holding:
+        return chosen
+    return next((name for name in holding if name in own), holding[-1] if holding else None)
 
 
 def output_powers(outputs: Outputs) -> dict[str, float]:

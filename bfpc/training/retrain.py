@@ -25,7 +25,7 @@ from bfpc.training.batches import Examples
 from bfpc.training.checkpoints import prepare_folder
 from bfpc.training.distribution import Processes, join_processes
 from bfpc.training.loop import Course, Epoch, Moment, best_epoch, train
-from bfpc.training.loss import Objective, holds_scores, output_powers
+from bfpc.training.loss import Objective, find_scores, output_powers
 from bfpc.training.network import TrainableNetwork, make_trainable
 
 Watch = Callable[[Moment], None]
@@ -98,10 +98,11 @@ def _plan(
     with torch.no_grad():
         inputs = {name: torch.from_numpy(array) for name, array in prepared.data.arrays.items()}
         outputs = teacher({name: tensor.to(processes.device) for name, tensor in inputs.items()})
-    classes = next((output[0].numel() for output in outputs.values() if holds_scores(output)), None)
+    scores = find_scores(outputs, {value.name for value in prepared.network.model.graph.output}, config.measure.output)
+    classes = None if scores is None else outputs[scores][0].numel()
     examples = _open(task.train, prepared, config, classes)
     validation = None if task.validation is None else _open(task.validation, prepared, config, classes)
-    objective = Objective(teacher, output_powers(outputs), config.training)
+    objective = Objective(teacher, output_powers(outputs), scores, config.training)
     settings = _digest(prepared, config, task, processes, len(examples))
     course = Course(config.training, task.epochs, examples, validation, objective, task.checkpoints, settings)
     return course, examples.inputs.warnings

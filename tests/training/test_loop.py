@@ -32,7 +32,7 @@ def course(folder: Path, network: Any, *, labelled: bool, epochs: int = 3, **tra
     settings = Training(**{"batch": 16, "learning_rate": 0.02} | training)
     powers = output_powers(teacher({"image": torch.from_numpy(data.inputs.take(range(64))["image"])}))
     validation = examples(folder, 32, labelled=labelled, seed=3)
-    return Course(settings, epochs, data, validation, Objective(teacher, powers, settings), None, "settings")
+    return Course(settings, epochs, data, validation, Objective(teacher, powers, "scores", settings), None, "settings")
 
 
 def run(

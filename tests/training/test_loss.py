@@ -10,14 +10,14 @@ from torch import Tensor
 
 from bfpc.config_sections import Training
 from bfpc.training.batches import Batch
-from bfpc.training.loss import Objective, decibels
+from bfpc.training.loss import Objective, decibels, find_scores
 
 
 def objective(targets: dict[str, Tensor], **training: float) -> Objective:
     def teacher(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return targets
 
-    return Objective(teacher, dict.fromkeys(targets, 2.0), Training(**training))  # type: ignore[arg-type]
+    return Objective(teacher, dict.fromkeys(targets, 2.0), next(iter(targets)), Training(**training))  # type: ignore[arg-type]
 
 
 def batch(images: int, classes: list[int] | None = None) -> Batch:
@@ -59,3 +59,11 @@ def test_equal_outputs_have_no_noise() -> None:
     judged = objective(targets).judge(targets, batch(3))
     assert judged.loss.item() == pytest.approx(0, abs=1e-6)
     assert decibels(judged.figure.item()) == math.inf
+
+
+def test_labels_are_about_the_networks_own_scores_or_those_before_a_softmax() -> None:
+    outputs = {"squeezed": torch.zeros(1, 8, 1, 1), "map": torch.zeros(1, 8, 4, 4), "logits": torch.zeros(1, 10)}
+    assert find_scores(outputs, {"probabilities"}, None) == "logits"
+    assert find_scores(outputs, {"squeezed", "probabilities"}, None) == "squeezed"
+    assert find_scores(outputs, {"squeezed", "probabilities"}, "logits") == "logits"
+    assert find_scores({"map": outputs["map"]}, {"map"}, "map") is None

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bfpc.cli import main
 from bfpc.config import load_config
 from bfpc.pipeline import compile_model
+from tests.test_runtime import SHAPE, with_host_between
 
 CLASSES, SIZE, IMAGES = 4, 8, 64
 
@@ -102,6 +103,23 @@ def test_without_labels_the_figure_is_the_noise(
     assert result.exit_code == 0, result.output
     assert "epoch 1/1: loss" in result.stderr
     assert "SQNR" in result.stdout
+
+
+def test_stages_with_the_host_between_them_learn_apart(tmp_path: Path, config: Callable[..., Path]) -> None:
+    network = with_host_between()
+    onnx.save(network, tmp_path / "between.onnx")
+    images = np.random.default_rng(0).standard_normal((8, 3, *SHAPE)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    data = ("--data", tmp_path / "images.npy")
+    result = run(tmp_path / "between.onnx", "-c", config(), *data, "--epochs", 1, "-o", tmp_path / "tuned.onnx")
+    assert result.exit_code == 0, result.output
+    old, new = (
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for model in (network, onnx.load(tmp_path / "tuned.onnx"))
+    )
+    weights = [name for name, tensor in old.items() if tensor.ndim == 4]
+    assert len(weights) > 2
+    assert all((old[name] != new[name]).any() for name in weights)
 
 
 def test_interrupted_and_resumed(tmp_path: Path, model: Path, data: Path, config: Callable[..., Path]) -> None:
