@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from bfpc.training.parameters import Array, constants_of, trace
 from bfpc.training.quantizers import Exponent, power_of_two, quantize_maps, round_to_lsb
 from bfpc.training.weights import WeightFormat
 
+_Name = TypeVar("_Name")
 Weights = dict[str, tuple[Tensor, Tensor]]  # quantized, with their base exponents, by constant
 
 
@@ -69,8 +70,10 @@ class TrainableNetwork(nn.Module):
         self.constants = constants
         self._graph, self._original, self._dtype = quantized, original, dtype
         plain = {node.name: node for node in graph.layers}
-        layers = {node.name: TrainableLayer(quantized, node, graph, plain[node.name]) for node in quantized.layers}
-        self._modules_of, self._layers = layers, nn.ModuleList(layers.values())
+        self._layers = {
+            node.name: TrainableLayer(quantized, node, graph, plain[node.name]) for node in quantized.layers
+        }
+        self._listed = nn.ModuleList(self._layers.values())  # where PyTorch finds them
         self._weight_formats = _weight_formats(quantized)
         self._dead = _dead_values(quantized)
 
@@ -105,7 +108,7 @@ class TrainableNetwork(nn.Module):
             if "weight" in node.inputs:
                 weight, own = weights[node.inputs["weight"]]
                 exponent = own + exponent
-        return cast(Tensor, self._modules_of[node.name](x, residual, weight, bias, exponent))
+        return cast(Tensor, self._layers[node.name](x, residual, weight, bias, exponent))
 
     def _quantized_weights(self, constants: Mapping[Key, Tensor]) -> Weights:
         return {
@@ -133,8 +136,8 @@ class TrainableNetwork(nn.Module):
         Raises BuildError where the file cannot be written.
         """
         with torch.no_grad():
-            real, quantized = arrays(self.constants()), arrays(self.quantized_constants())
-            trained, folded = arrays(self.constants.trained()), arrays(self.constants.folded())
+            real, quantized = _arrays(self.constants()), _arrays(self.quantized_constants())
+            trained, folded = _arrays(self.constants.trained()), _arrays(self.constants.folded())
         kept = {
             key: _within_window(array, real[key]) if key[1] == "weight" else array for key, array in quantized.items()
         }
@@ -142,7 +145,7 @@ class TrainableNetwork(nn.Module):
         write_file(path, self._original.with_trained(trained, on_grid).SerializeToString(deterministic=True))
 
 
-def arrays(tensors: Mapping[Any, Tensor]) -> dict[Any, Array]:
+def _arrays(tensors: Mapping[_Name, Tensor]) -> dict[_Name, Array]:
     return {key: tensor.cpu().numpy() for key, tensor in tensors.items()}
 
 
