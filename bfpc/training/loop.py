@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DistributedSampler
@@ -115,13 +116,13 @@ class _Run:
 
     def epoch(self, number: int) -> Iterator[Moment]:
         """One epoch, step by step; its checkpoint is written before the last one is handed over."""
-        tally = _Tally(self.course.examples, self.processes)
+        means = _Means(2, self.processes)  # of the loss and of the figure
         for step, batch in enumerate(self._batches(number), 1):
-            tally.add(batch, self._step(batch, f"epoch {number}, step {step} of {self.steps}"))
+            judged = self._step(batch, f"epoch {number}, step {step} of {self.steps}")
+            means.add(len(batch), judged.loss.detach(), judged.figure)
             if step < self.steps:
-                yield self._moment(step, Epoch(number, tally.loss, tally.figure))
-        tally.gather()
-        epoch = Epoch(number, tally.loss, tally.figure, self._validate())
+                yield self._moment(step, self._epoch(number, means))
+        epoch = replace(self._epoch(number, means.gathered()), validation=self._validate())
         self.figures.append(epoch)
         if best_epoch(self.figures) is epoch:
             self.best = copy.deepcopy(self.network.state_dict())
@@ -165,12 +166,11 @@ class _Run:
         examples, processes = self.course.validation, self.processes
         if examples is None:
             return None
-        tally = _Tally(examples, processes)
+        means = _Means(1, processes)
         order = range(processes.rank, len(examples), processes.count)
         for batch in load_batches(examples, order, self.course.training.batch, None, processes.device):
-            tally.add(batch, self.course.objective.judge(self.network(batch.inputs), batch))
-        tally.gather()
-        return tally.figure
+            means.add(len(batch), self.course.objective.figure(self.network(batch.inputs), batch))
+        return _figure(examples, *means.gathered().values())
 
     def _save(self) -> None:
         if self.course.checkpoints is None or not self.processes.leads:
@@ -189,31 +189,37 @@ class _Run:
         done = (epoch.number - 1) * self.steps + step
         return Moment(done, self.course.epochs * self.steps, self.course.epochs, epoch, step == self.steps)
 
+    def _epoch(self, number: int, means: _Means) -> Epoch:
+        loss, figure = means.values()
+        return Epoch(number, loss, _figure(self.course.examples, figure))
 
-class _Tally:
-    """Sums over the images of an epoch: how many, their losses, and their figures."""
 
-    def __init__(self, examples: Examples, processes: Processes) -> None:
-        self.name: FigureName = "SQNR" if examples.classes is None else "top-1"
+class _Means:
+    """Means over images, of numbers that are means over a batch."""
+
+    def __init__(self, count: int, processes: Processes) -> None:
         self.processes = processes
-        self.sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
+        self.images, self.sums = 0, torch.zeros(count, dtype=torch.float64, device=processes.device)
 
-    def add(self, batch: Batch, judged: Judged) -> None:
-        figures = torch.stack([torch.ones_like(judged.figure), judged.loss.detach(), judged.figure])
-        self.sums += len(batch) * figures
+    def add(self, images: int, *means: Tensor) -> None:
+        self.images += images
+        self.sums += images * torch.stack(means)
 
-    def gather(self) -> None:
-        """Adds what the other processes saw."""
-        self.processes.sum(self.sums)
+    def gathered(self) -> _Means:
+        """Of what all processes saw."""
+        total = self.processes.sum(torch.cat([self.sums, self.sums.new_tensor([self.images])]))
+        gathered = _Means(len(self.sums), self.processes)
+        gathered.images, gathered.sums = int(total[-1]), total[:-1]
+        return gathered
 
-    @property
-    def loss(self) -> float:
-        return float(self.sums[1] / self.sums[0])
+    def values(self) -> list[float]:
+        means: list[float] = (self.sums / self.images).tolist()
+        return means
 
-    @property
-    def figure(self) -> Figure:
-        mean = float(self.sums[2] / self.sums[0])
-        return Figure(self.name, mean if self.name == "top-1" else decibels(mean))
+
+def _figure(examples: Examples, mean: float) -> Figure:
+    """What the mean of an objective's figure over `examples` says."""
+    return Figure("SQNR", decibels(mean)) if examples.classes is None else Figure("top-1", mean)
 
 
 def rate(step: int, steps: int) -> float:

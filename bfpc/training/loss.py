@@ -51,14 +51,23 @@ class Objective:
             return Judged(noise + self._divergence(outputs, targets), noise.detach())
         assert self.scores is not None
         scores = outputs[self.scores].flatten(1)
-        right = (scores.detach().argmax(1) == batch.classes).float().mean()
         loss = functional.cross_entropy(scores, batch.classes)
         share = self.training.distillation
         if share:
             targets = self._targets(batch)
             taught = self._noise(outputs, targets) + self._divergence(outputs, targets)
             loss = (1 - share) * loss + share * taught
-        return Judged(loss, right)
+        return Judged(loss, self._right(outputs, batch.classes))
+
+    def figure(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The figure alone."""
+        if batch.classes is None:
+            return self._noise(outputs, self._targets(batch))
+        return self._right(outputs, batch.classes)
+
+    def _right(self, outputs: Outputs, classes: Tensor) -> Tensor:
+        assert self.scores is not None
+        return (outputs[self.scores].detach().flatten(1).argmax(1) == classes).float().mean()
 
     @torch.no_grad()
     def _targets(self, batch: Batch) -> Outputs:
