@@ -5,12 +5,13 @@ and the weights of the layer that makes it. Only what lies downstream of the val
 one emulator session serves all formats of the value, since all of them change nothing but it.
 
 Noise at the outputs is nearly proportional to that of the value itself. Measured at the outputs are therefore the
-formats with the least and with the most noise; between them the gain from the value to the outputs is interpolated.
+formats with the least and with the most noise, weights as the passes leave them that make up for rounding; between the
+two the gain from plain rounding at the value to the outputs is interpolated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -24,7 +25,7 @@ from bfpc.emulator.session import Emulator, Maps
 from bfpc.ir.graph import Graph, Node, Port
 from bfpc.ir.operators import Depthwise
 from bfpc.numerics.format import BfpFormat, BfpTensor
-from bfpc.numerics.quantize import ChooseOffsets, dequantize, quantize, quantize_depthwise, quantize_weights
+from bfpc.numerics.quantize import dequantize, quantize, quantize_depthwise, quantize_weights
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
 from bfpc.passes.correct_bias import mean_sums
 from bfpc.passes.filter_taps import patches
@@ -84,21 +85,27 @@ def open_sensitivity(subject: Subject) -> Callable[[Question], Answer]:
 
 
 def _answer(subject: Subject, floats: Mapping[str, Maps], question: Question) -> Answer:
-    graph, name = subject.graph, question.value
-    downstream = _Downstream(graph, name, floats)
-    maps = [dequantize(*quantize(floats[name], format), format) for format in question.maps]
-    weights = list(_with_weights(subject, name, floats, question.weights))
-    return Answer(tuple(_noises(downstream, maps)), tuple(_noises(downstream, weights)))
+    downstream = _Downstream(subject.graph, question.value, floats)
+    clean = floats[question.value]
+    maps = [dequantize(*quantize(clean, format), format) for format in question.maps]
+    of_maps = _noises(downstream, [relative_noise(clean, each) for each in maps], lambda index: maps[index])
+    if not question.weights:
+        return Answer(of_maps, ())
+    layer = _Layer.of(subject, question.value, floats)
+    rounded = [relative_noise(clean, layer.with_rounded(format)) for format in question.weights]
+    return Answer(of_maps, _noises(downstream, rounded, lambda index: layer.with_recovered(question.weights[index])))
 
 
-def _noises(downstream: _Downstream, changed: Sequence[Maps]) -> list[float]:
-    """The noise at the outputs that each changed map makes there."""
-    if not changed:
-        return []
-    local = np.array([downstream.local_noise(maps) for maps in changed])
-    ends = {int(local.argmin()), int(local.argmax())}
-    measured = {index: downstream.noise(changed[index]) for index in ends}
-    return [measured.get(index, _between(local, measured, index)) for index in range(len(changed))]
+def _noises(downstream: _Downstream, local: Sequence[float], changed: Callable[[int], Maps]) -> tuple[float, ...]:
+    """The noise at the outputs of each format.
+
+    local: that at the value itself, plainly rounded; changed: the value in the format of an index.
+    """
+    if not local:
+        return ()
+    ends = {int(np.argmin(local)), int(np.argmax(local))}
+    measured = {index: downstream.noise(changed(index)) for index in ends}
+    return tuple(measured.get(index, _between(np.array(local), measured, index)) for index in range(len(local)))
 
 
 def _between(local: Noises, measured: Mapping[int, float], index: int) -> float:
@@ -130,9 +137,6 @@ class _Downstream:
         part = Graph(graph.name, sources, tuple(nodes), graph.constants, (), ports).pruned()
         self._emulator = Emulator(part, list(self._outputs)) if nodes else None
 
-    def local_noise(self, maps: Maps) -> float:
-        return relative_noise(self._floats[self._name], maps)
-
     def noise(self, maps: Maps) -> float:
         """At the network's outputs, where the value is `maps`."""
         feeds = {**self._floats, self._name: maps}
@@ -146,38 +150,58 @@ def relative_noise(expected: NDArray[np.floating], found: NDArray[np.floating]) 
     return float(np.square(found - expected, dtype=np.float64).sum()) / (signal or 1.0)
 
 
-def _with_weights(
-    subject: Subject, name: str, floats: Mapping[str, Maps], formats: Sequence[BfpFormat]
-) -> Iterator[Maps]:
-    """What a layer makes of float maps with its weights in each of the formats, as the passes leave them."""
-    if not formats:
-        return
-    graph, passes = subject.graph, subject.passes
-    node = graph.producer(name)
-    assert node is not None
-    x, weight = floats[node.inputs["x"]], graph.array(node.inputs["weight"])
-    seen = patches(graph, node, x, rows_wanted(weight[0].size)) if passes.compensate_rounding else None
-    for format in formats:
-        quantized = _quantized(node, weight, format, seen, offsets_rule(passes)).real.astype(np.float32)
-        found = _run_layer(graph, node, {"weight": quantized}, floats)
-        if passes.correct_bias:
-            bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
-            corrected = (bias + mean_sums(graph, node, weight - quantized, x)).astype(np.float32)
-            others = _run_layer(graph, node, {"weight": quantized, "bias": corrected}, floats)
-            found = min(found, others, key=lambda maps: relative_noise(floats[name], maps))
-        yield found
+@dataclass(frozen=True)
+class _Layer:
+    """A layer that reads float maps. seen: what its filter sees of them, where rounding is compensated."""
 
+    subject: Subject
+    node: Node
+    floats: Mapping[str, Maps]
+    seen: Maps | None
 
-def _quantized(
-    node: Node, weight: NDArray[Any], format: BfpFormat, seen: Maps | None, choose_offsets: ChooseOffsets
-) -> BfpTensor:
-    """seen: what rounding is compensated over, if it is."""
-    depthwise = isinstance(node.op, Depthwise)
-    if seen is not None:
-        compensated = (compensate_depthwise if depthwise else compensate_dense)(weight, format, seen, choose_offsets)
-        if compensated is not None:
-            return compensated
-    return BfpTensor(format, *(quantize_depthwise if depthwise else quantize_weights)(weight, format, choose_offsets))
+    @staticmethod
+    def of(subject: Subject, name: str, floats: Mapping[str, Maps]) -> _Layer:
+        graph, node = subject.graph, subject.graph.producer(name)
+        assert node is not None
+        rows = rows_wanted(graph.array(node.inputs["weight"])[0].size)
+        compensates = subject.passes.compensate_rounding
+        seen = patches(graph, node, floats[node.inputs["x"]], rows) if compensates else None
+        return _Layer(subject, node, floats, seen)
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        return self.subject.graph.array(self.node.inputs["weight"])
+
+    def with_rounded(self, format: BfpFormat) -> Maps:
+        """What the layer makes with its weights in a format."""
+        return self._run(weight=self._rounded(format))
+
+    def with_recovered(self, format: BfpFormat) -> Maps:
+        """The same with weights and bias as the passes leave them."""
+        weight = self._compensated(format)
+        found = self._run(weight=weight)
+        if not self.subject.passes.correct_bias:
+            return found
+        graph, node = self.subject.graph, self.node
+        bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
+        missing = mean_sums(graph, node, self.weight - weight, self.floats[node.inputs["x"]])
+        corrected = self._run(weight=weight, bias=(bias + missing).astype(np.float32))
+        return min(found, corrected, key=lambda maps: relative_noise(self.floats[node.name], maps))
+
+    def _rounded(self, format: BfpFormat) -> Maps:
+        convert = quantize_depthwise if isinstance(self.node.op, Depthwise) else quantize_weights
+        stored = convert(self.weight, format, offsets_rule(self.subject.passes))
+        return BfpTensor(format, *stored).real.astype(np.float32)
+
+    def _compensated(self, format: BfpFormat) -> Maps:
+        if self.seen is None:
+            return self._rounded(format)
+        compensate = compensate_depthwise if isinstance(self.node.op, Depthwise) else compensate_dense
+        found = compensate(self.weight, format, self.seen, offsets_rule(self.subject.passes))
+        return self._rounded(format) if found is None else found.real.astype(np.float32)
+
+    def _run(self, **changed: Maps) -> Maps:
+        return _run_layer(self.subject.graph, self.node, changed, self.floats)
 
 
 def _run_layer(graph: Graph, node: Node, changed: Mapping[str, NDArray[np.float32]], maps: Mapping[str, Maps]) -> Maps:
