@@ -204,9 +204,12 @@ BlockSizes = Annotated[tuple[Annotated[int, _one_of(*BLOCK_SIZES)], ...], Strict
 
 
 class Budget(Section):
-    """What `precision: auto` must keep to: with `at_least` the lowest cost, with `at_most` the highest accuracy."""
+    """What `precision: auto` must keep to: with `at_least` the lowest cost, with `at_most` the highest accuracy.
 
-    accuracy: str = Field("sqnr_db", description="sqnr_db, top1_agreement, or a function as module:name")
+    `accuracy` is a score that `bfpc evaluate` prints, or a function of your own (see `measure`).
+    """
+
+    accuracy: str = Field("sqnr_db", description="sqnr_db, a score such as top1_agreement, or a function module:name")
     at_least: float | None = Field(None, description="a number, or null")
     cost: Literal["weight_bits", "dram_bytes", "cycles", "area"] = Field(
         "weight_bits", description="weight_bits, dram_bytes, cycles or area"

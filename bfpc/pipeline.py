@@ -83,6 +83,9 @@ def compile_model(
     after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
     """
     check_replaceable(output)
+    if config.precision == "auto":
+        fix = "choose them with bfpc search, and compile the config that it writes"
+        raise ConfigError("the formats are not chosen yet", where="precision: auto", fix=fix)
     if config.arithmetic != "exact":
         fix = "measure it with bfpc evaluate, or give arithmetic: exact"
         raise ConfigError("no hardware computes the published arithmetic", where="arithmetic:", fix=fix)
