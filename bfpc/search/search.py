@@ -127,7 +127,8 @@ def _reference(prepared: Prepared, config: Config) -> Graph:
 
 
 def _front(searcher: Searcher, best: Checked) -> Front:
-    checked, uniform = tuple(searcher.checked.values()), searcher.uniform()
+    uniform = searcher.uniform()
+    checked = [result for result in searcher.checked.values() if result not in uniform.values()]
     return Front(
         accuracy=searcher.budget.accuracy,
         cost=searcher.budget.cost,

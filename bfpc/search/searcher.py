@@ -63,10 +63,13 @@ class Searcher:
     checked: dict[Choice, Checked] = field(default_factory=dict)
 
     def best(self) -> Checked:
-        """The best choice found under the budget. Raises CapacityError where there is none."""
-        if self.budget.at_least is not None:
-            return self._above_floor(self.budget.at_least)
-        return self._within_cost(self.budget.at_most or 0.0)
+        """The best choice found under the budget, one width for all among them. Raises CapacityError without any."""
+        floor, most = self.budget.at_least, self.budget.at_most or 0.0
+        if floor is not None:
+            held = [result for result in self.uniform().values() if result.accuracy >= floor]
+            return min([self._above_floor(floor), *held], key=lambda result: (result.cost, -result.accuracy))
+        held = [result for result in self.uniform().values() if result.cost <= most]
+        return max([self._within_cost(most), *held], key=lambda result: (result.accuracy, -result.cost))
 
     def check(self, choice: Choice) -> Checked:
         if choice not in self.checked:

@@ -4,9 +4,9 @@ Noise is its power over the signal's, averaged over the accelerator's outputs. A
 and the weights of the layer that makes it. Only what lies downstream of the value is run, on cached float activations;
 one emulator session serves all formats of the value, since all of them change nothing but it.
 
-Noise at the outputs is nearly proportional to that of the value itself. Measured at the outputs are therefore the
-formats with the least and with the most noise, weights as the passes leave them that make up for rounding; between the
-two the gain from plain rounding at the value to the outputs is interpolated.
+Noise at the outputs is nearly proportional to that of the value itself. Run to the outputs are therefore only the
+formats with the least, the median and the most noise, weights as the passes leave them that make up for rounding.
+Between these the gain from plain rounding at the value to the outputs is interpolated.
 """
 
 from __future__ import annotations
@@ -103,8 +103,10 @@ def _noises(downstream: _Downstream, local: Sequence[float], changed: Callable[[
     """
     if not local:
         return ()
-    ends = {int(np.argmin(local)), int(np.argmax(local))}
-    measured = {index: downstream.noise(changed(index)) for index in ends}
+    order = np.argsort(local, kind="stable")
+    measured = {
+        int(index): downstream.noise(changed(int(index))) for index in {order[0], order[len(order) // 2], order[-1]}
+    }
     return tuple(measured.get(index, _between(np.array(local), measured, index)) for index in range(len(local)))
 
 
