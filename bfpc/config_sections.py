@@ -240,9 +240,10 @@ class Training(Section):
     """How `bfpc retrain` trains.
 
     `batch` is of one process. The learning rate rises over the first steps and falls to 0 along a cosine. Without
-    labels the float network teaches; with labels `distillation` is its share of the loss, and 1 leaves the labels to the
-    figures. Class scores are compared at a `temperature`. `flip` mirrors half of the images, `crop_padding` shifts them
-    by up to so many pixels and fills up with zeros. `mixed_precision` is for GPUs: the products of mantissas stay exact.
+    labels the float network teaches; with labels `distillation` is its share of the loss, and 1 leaves the labels to
+    the figures. Class scores are compared at a `temperature`. `flip` mirrors half of the images, `crop_padding` shifts
+    them by up to so many pixels and fills up with zeros. `mixed_precision` is for GPUs: the products of mantissas stay
+    exact.
     """
 
     batch: int = Field(64, ge=1, description="a whole number of images, at least 1")

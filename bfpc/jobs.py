@@ -4,7 +4,7 @@
         for result in engine.map(prepare, shared, items): ...
 
 `prepare(shared)` runs once in each worker and makes the function that works on the items. An onnxruntime session that
-is opened meanwhile has one thread, so that workers don't compete for the cores.
+is opened meanwhile has one thread, and so have NumPy's products, so that workers don't compete for the cores.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from contextvars import ContextVar
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
 
 from bfpc.errors import JobError
 
@@ -161,9 +163,11 @@ def _work(key: object, item: Any, read: Callable[[], tuple[Callable[[Any], Any],
 @contextmanager
 def _one_thread() -> Iterator[None]:
     token = session_threads.set(1)
+    limits = threadpool_limits(1, "blas")
     try:
         yield
     finally:
+        limits.restore_original_limits()
         session_threads.reset(token)
 
 

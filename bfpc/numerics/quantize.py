@@ -7,11 +7,14 @@ changes no value, though -2**k may be stored as -1 times 2**k or as -2 times 2**
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.numerics.format import BfpFormat
 
+ChooseOffsets = Callable[[NDArray[np.float32], BfpFormat], NDArray[np.uint8]]
 CHUNK_COLUMNS = 1 << 14  # keeps the planes of a block in the level-2 cache
 
 
@@ -29,34 +32,67 @@ def quantize(x: NDArray[np.floating], format: BfpFormat) -> tuple[NDArray[np.int
     for image in range(batch):
         for block in range(blocks):
             rows = slice(block * format.block_size, (block + 1) * format.block_size)
-            _quantize_into(mantissas[image, rows], offsets[image, block], planes[image, rows], format)
+            _quantize_into(mantissas[image, rows], offsets[image, block], planes[image, rows], format, block_offsets)
     return mantissas.reshape(x.shape), offsets.reshape(batch, blocks, height, width)
 
 
 def _quantize_into(
-    mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], planes: NDArray[np.float32], format: BfpFormat
+    mantissas: NDArray[np.int16],
+    offsets: NDArray[np.uint8],
+    planes: NDArray[np.float32],
+    format: BfpFormat,
+    choose_offsets: ChooseOffsets,
 ) -> None:
     """Quantizes planes [block, columns] into `mantissas` of the same shape and `offsets` [columns], chunk by chunk."""
     for start in range(0, planes.shape[1], CHUNK_COLUMNS):
         columns = slice(start, start + CHUNK_COLUMNS)
-        mantissas[:, columns], offsets[columns] = quantize_planes(planes[:, columns], format)
+        offsets[columns] = choose_offsets(planes[:, columns], format)
+        mantissas[:, columns] = round_planes(planes[:, columns], offsets[columns], format)
 
 
 def quantize_planes(x: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """One block a column: x [block, columns] to integer-valued mantissas of the same shape and offsets [columns].
+    """One block a column: x [block, columns] to integer-valued mantissas of the same shape and offsets [columns]."""
+    offsets = block_offsets(x, format)
+    return round_planes(x, offsets, format), offsets
 
-    The sizes of floats compare like their bit patterns, so the block's exponent comes from an integer maximum.
+
+def block_offsets(x: NDArray[np.float32], format: BfpFormat) -> NDArray[np.uint8]:
+    """The smallest exponent offset that holds the largest element of each column [block, columns], or the window's end.
+
+    The sizes of floats compare like their bit patterns, so it comes from an integer maximum.
     """
     pattern = (x + np.float32(0)).view(np.int32)  # + 0 turns -0 into 0
     # A negative number counts as the next smaller float, so that -2**k needs no more bits than what lies below it.
     size = (pattern & 0x7FFFFFFF) + (pattern >> 31)
     length = (size.max(axis=0) >> 23) - 126  # of the largest element: it lies below 2**length
-    offset = np.clip(length - (format.magnitude_bits + format.exponent), 0, format.exponent_range)
-    scale = np.ldexp(np.float32(1), -(offset + format.exponent))
+    offsets = np.clip(length - (format.magnitude_bits + format.exponent), 0, format.exponent_range)
+    return np.asarray(offsets, np.uint8)
+
+
+def least_error_offsets(x: NDArray[np.float32], format: BfpFormat) -> NDArray[np.uint8]:
+    """`block_offsets`, or one less where the elements that saturate lose less than the others gain.
+
+    Only for weights: the hardware's quantizer knows but the rule of the largest element.
+    """
+    offsets = block_offsets(x, format)
+    lower = np.maximum(offsets, 1) - np.uint8(1)
+    errors = [
+        np.square(round_planes(x, tried, format) * _step(tried, format) - x).sum(axis=0) for tried in (offsets, lower)
+    ]
+    return np.where(errors[1] < errors[0], lower, offsets)
+
+
+def round_planes(x: NDArray[np.float32], offsets: NDArray[np.uint8], format: BfpFormat) -> NDArray[np.float32]:
+    """Integer-valued mantissas of x [block, columns], whose columns have these offsets."""
     with np.errstate(over="ignore"):  # what becomes infinite saturates
-        mantissas = np.rint(x * scale)
+        mantissas = np.rint(x * (1 / _step(offsets, format)))
     np.clip(mantissas, format.min_mantissa, format.max_mantissa, out=mantissas)
-    return mantissas, offset.astype(np.uint8)
+    return mantissas
+
+
+def _step(offsets: NDArray[np.uint8], format: BfpFormat) -> NDArray[np.float32]:
+    """What a mantissa of 1 is worth."""
+    return np.ldexp(np.float32(1), offsets.astype(np.int32) + format.exponent)
 
 
 def quantize_integers(
@@ -94,7 +130,9 @@ def dequantize(mantissas: NDArray[np.integer], offsets: NDArray[np.integer], for
     return mantissas.astype(np.float32) * scale
 
 
-def quantize_weights(weight: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+def quantize_weights(
+    weight: NDArray[np.float32], format: BfpFormat, choose_offsets: ChooseOffsets | None = None
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Dense weights [output channels, input channels, kernel height, kernel width], blocks along input channels.
 
     The same as `quantize`, for many maps of few positions. Offsets are [output channels, blocks, kernel height, width].
@@ -105,7 +143,7 @@ def quantize_weights(weight: NDArray[np.float32], format: BfpFormat) -> tuple[ND
     split = padded.reshape(outputs * blocks, format.block_size, height * width)
     planes = np.ascontiguousarray(split.transpose(1, 0, 2)).reshape(format.block_size, -1)
     mantissas, offsets = np.empty(planes.shape, np.int16), np.empty(planes.shape[1], np.uint8)
-    _quantize_into(mantissas, offsets, planes, format)
+    _quantize_into(mantissas, offsets, planes, format, choose_offsets or block_offsets)
     split_mantissas = mantissas.reshape(format.block_size, outputs * blocks, height * width).transpose(1, 0, 2)
     return (
         np.ascontiguousarray(split_mantissas.reshape(padded.shape)[:, :inputs]),
@@ -113,8 +151,11 @@ def quantize_weights(weight: NDArray[np.float32], format: BfpFormat) -> tuple[ND
     )
 
 
-def quantize_depthwise(weight: NDArray[np.float32], format: BfpFormat) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+def quantize_depthwise(
+    weight: NDArray[np.float32], format: BfpFormat, choose_offsets: ChooseOffsets | None = None
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Depthwise weights [channels, 1, kernel height, kernel width], one exponent for a channel's taps."""
     channels = weight.shape[0]
-    mantissas, offsets = quantize_planes(weight.reshape(channels, -1).T, format)
-    return mantissas.T.reshape(weight.shape).astype(np.int16), offsets
+    planes = weight.reshape(channels, -1).T
+    offsets = (choose_offsets or block_offsets)(planes, format)
+    return round_planes(planes, offsets, format).T.reshape(weight.shape).astype(np.int16), offsets

@@ -13,16 +13,19 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bfpc.config_sections import Passes
 from bfpc.ir.graph import Constant, Graph, Node, Port
 from bfpc.ir.operators import Conv, Depthwise, Layer
 from bfpc.numerics.format import BfpTensor
+from bfpc.numerics.quantize import ChooseOffsets
 from bfpc.passes.calibrate import Prepare
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
 from bfpc.passes.correct_bias import mean_sums
 from bfpc.passes.filter_taps import Maps, patches
 from bfpc.passes.prove_accumulators import prove_accumulators
+from bfpc.passes.quantize_weights import offsets_rule
 from bfpc.progress import Progress
 
 MOST_ELEMENTS = 1 << 25  # of the largest map, all images together
@@ -81,7 +84,7 @@ def adjust_layers(
         floating.maps[node.name] = floating.run(float_node)
         if isinstance(node.op, Conv | Depthwise):
             if passes.compensate_rounding and node.inputs["weight"] not in shared:
-                node = _compensated(quantized, node, floating.array(float_node, "weight"))
+                node = _compensated(quantized, node, floating.array(float_node, "weight"), offsets_rule(passes))
             if passes.correct_bias:
                 node = _corrected(quantized, node, floating, float_node)
         nodes.append(node)
@@ -99,13 +102,14 @@ def _shared_weights(graph: Graph) -> frozenset[str]:
     return frozenset(name for name in names if names.count(name) > 1)
 
 
-def _compensated(walk: _Walk, node: Node, weight: np.ndarray) -> Node:
+def _compensated(walk: _Walk, node: Node, weight: np.ndarray, choose_offsets: ChooseOffsets) -> Node:
     """The layer with weights that make up for their rounding; as it is where calibration gives too little."""
     rounded = walk.constants[node.inputs["weight"]]
     assert isinstance(rounded, BfpTensor)
     seen = patches(walk.graph, node, walk.maps[node.inputs["x"]], rows_wanted(weight[0].size))
     compensate = compensate_depthwise if isinstance(node.op, Depthwise) else compensate_dense
-    compensated = compensate(weight, rounded.format, seen)
+    with threadpool_limits(1, "blas"):  # of many small products: threads would wait for each other on busy cores
+        compensated = compensate(weight, rounded.format, seen, choose_offsets)
     if compensated is None:
         return node
     name = f"{node.name}.compensated_weight"

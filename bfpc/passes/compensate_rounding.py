@@ -20,7 +20,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from bfpc.numerics.format import BfpFormat, BfpTensor
-from bfpc.numerics.quantize import quantize_planes
+from bfpc.numerics.quantize import ChooseOffsets
 
 DAMPING = 0.01  # of the mean second moment, added to all: keeps the inverse tame
 ROWS_PER_INPUT = 3  # with fewer the moments say more about the calibration images than about the network
@@ -35,7 +35,9 @@ def rows_wanted(inputs: int) -> int:
     return max(LEAST_SAMPLE, MOST_ROWS * inputs)
 
 
-def compensate_dense(weight: NDArray[np.floating], format: BfpFormat, seen: NDArray[np.float32]) -> BfpTensor | None:
+def compensate_dense(
+    weight: NDArray[np.floating], format: BfpFormat, seen: NDArray[np.float32], choose_offsets: ChooseOffsets
+) -> BfpTensor | None:
     """Dense weights [output channels, input channels, kernel height, kernel width] in `format`.
 
     seen: what the filter sees at sampled positions [positions, taps, input channels]. None with too few of them.
@@ -50,7 +52,7 @@ def compensate_dense(weight: NDArray[np.floating], format: BfpFormat, seen: NDAr
     for tap in range(0, real.shape[1], channels):
         for start in range(tap, tap + channels, format.block_size):
             block = slice(start, min(start + format.block_size, tap + channels))
-            mantissas[:, block], block_offsets = _round_block(real, factor, block, format)
+            mantissas[:, block], block_offsets = _round_block(real, factor, block, format, choose_offsets)
             offsets.append(block_offsets)
     taps = (outputs, height, width, -1)
     return BfpTensor(
@@ -73,10 +75,10 @@ def _damping(moment: float) -> float:
 
 
 def _round_block(
-    real: Array, factor: Array, block: slice, format: BfpFormat
+    real: Array, factor: Array, block: slice, format: BfpFormat, choose_offsets: ChooseOffsets
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Rounds the columns of a block, and adds what makes up for it to the columns of `real` that come later."""
-    offsets = quantize_planes(real[:, block].T.astype(np.float32), format)[1]
+    offsets = choose_offsets(real[:, block].T.astype(np.float32), format)
     step = np.ldexp(1.0, offsets.astype(np.int64) + format.exponent)
     mantissas = np.empty((len(real), block.stop - block.start), np.int16)
     errors = np.empty(mantissas.shape)
@@ -89,7 +91,9 @@ def _round_block(
     return mantissas, offsets
 
 
-def compensate_depthwise(weight: NDArray[np.floating], format: BfpFormat, seen: NDArray[np.float32]) -> BfpTensor:
+def compensate_depthwise(
+    weight: NDArray[np.floating], format: BfpFormat, seen: NDArray[np.float32], choose_offsets: ChooseOffsets
+) -> BfpTensor:
     """Depthwise weights [channels, 1, kernel height, kernel width]: every channel by itself, its taps in their order.
 
     seen: as for dense weights; a channel has few taps, for which there always are enough positions.
@@ -101,7 +105,7 @@ def compensate_depthwise(weight: NDArray[np.floating], format: BfpFormat, seen: 
     moments[:, range(taps), range(taps)] += np.vectorize(_damping, otypes=[np.float64])(means)[:, np.newaxis]
     factors = np.linalg.cholesky(np.linalg.inv(moments)).transpose(0, 2, 1)
     real = weight.reshape(len(weight), taps).astype(np.float64)
-    offsets = quantize_planes(real.T.astype(np.float32), format)[1]
+    offsets = choose_offsets(real.T.astype(np.float32), format)
     step = np.ldexp(1.0, offsets.astype(np.int64) + format.exponent)
     mantissas = np.empty(real.shape, np.int16)
     for tap in range(taps):

@@ -1,6 +1,9 @@
 """Quantizes the weights: each becomes a constant in BFP, its window's top just above its largest element.
 
 constant @w : 64x3x3x3    ->  constant @w : 64x3x3x3 [int4bfp/16 r3 e-6]
+
+With `choose_exponents` a block's exponent is the one with the least error: where its largest element lies just above a
+power of two, it may saturate for the sake of the others.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.config import Config
+from bfpc.config_sections import Passes
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Depthwise
 from bfpc.numerics import quantize
@@ -35,13 +39,19 @@ def quantize_weights(graph: Graph, config: Config) -> Graph:
 def _quantized(graph: Graph, config: Config, node: Node) -> BfpTensor:
     weight = graph.array(node.inputs["weight"])
     formats = layer_formats(graph, config, node)
+    choose_offsets = offsets_rule(config.passes)
     if isinstance(node.op, Depthwise):
         chosen, taps = formats.depthwise_weight, weight.shape[2] * weight.shape[3]
         format = _placed(graph, node, weight, BfpFormat(chosen.mantissa_bits, taps, chosen.exponent_range))
-        return BfpTensor(format, *quantize.quantize_depthwise(weight, format))
+        return BfpTensor(format, *quantize.quantize_depthwise(weight, format, choose_offsets))
     dense = formats.weight
     format = _placed(graph, node, weight, BfpFormat(dense.mantissa_bits, dense.block_size, dense.exponent_range))
-    return BfpTensor(format, *quantize.quantize_weights(weight, format))
+    return BfpTensor(format, *quantize.quantize_weights(weight, format, choose_offsets))
+
+
+def offsets_rule(passes: Passes) -> quantize.ChooseOffsets:
+    """How the blocks of weights get their exponents."""
+    return quantize.least_error_offsets if passes.choose_exponents else quantize.block_offsets
 
 
 def _placed(graph: Graph, node: Node, weight: NDArray[Any], format: BfpFormat) -> BfpFormat:

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from bfpc.numerics.format import BLOCK_SIZES, BfpFormat
 from bfpc.numerics.quantize import (
     CHUNK_COLUMNS,
+    block_offsets,
     dequantize,
+    least_error_offsets,
     quantize,
     quantize_depthwise,
     quantize_integers,
     quantize_weights,
+    round_planes,
 )
 from tests.numerics.rational_reference import quantize_block
 
@@ -145,3 +148,20 @@ def test_signal_to_noise_ratio_of_normal_data_is_that_of_other_quantizers(
     error = dequantize(*quantize(maps, format), format) - maps
     sqnr = 10 * np.log10(np.square(maps).sum() / np.square(error).sum())
     assert abs(sqnr - published) < 0.2
+
+
+@given(formats, st.integers(0, 2**32 - 1))
+def test_a_block_of_weights_may_saturate_its_largest_where_that_lessens_its_error(format: BfpFormat, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    planes = (random.standard_normal((8, 50)) ** 3).astype(np.float32)
+    placed = format.with_top(int(np.frexp(np.abs(planes).max())[1]))
+
+    def errors(offsets: NDArray[np.uint8]) -> NDArray[np.float64]:
+        step = np.ldexp(1.0, offsets.astype(np.int64) + placed.exponent)
+        return np.asarray(np.square(round_planes(planes, offsets, placed) * step - planes).sum(axis=0))
+
+    chosen, largest = least_error_offsets(planes, placed), block_offsets(planes, placed)
+    assert (errors(chosen) <= errors(largest) * (1 + 1e-5)).all()
+    assert ((chosen == largest) | (chosen + 1 == largest)).all()
+    lower = np.maximum(largest, 1) - np.uint8(1)
+    assert (errors(chosen) <= errors(lower) * (1 + 1e-5)).all()

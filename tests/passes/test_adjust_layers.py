@@ -17,7 +17,7 @@ from bfpc.ir.graph import Graph, Node, Port, Value
 from bfpc.ir.operators import Conv
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BfpFormat
-from bfpc.numerics.quantize import quantize_depthwise, quantize_weights
+from bfpc.numerics.quantize import block_offsets, quantize_depthwise, quantize_weights
 from bfpc.passes import quantize_weights as rounding
 from bfpc.passes.adjust_layers import adjust_layers
 from bfpc.passes.assign_formats import assign_formats
@@ -89,7 +89,7 @@ def test_the_first_weight_is_rounded_the_second_makes_up_for_it() -> None:
     weight = np.full((1, 2, 1, 1), 0.4, np.float32)
     seen = np.ones((100, 1, 2), np.float32)
     assert quantize_weights(weight, format)[0].ravel().tolist() == [2, 2]
-    compensated = compensate_dense(weight, format, seen)
+    compensated = compensate_dense(weight, format, seen, block_offsets)
     assert compensated is not None
     assert compensated.mantissas.ravel().tolist() == [2, 1]
 
@@ -101,7 +101,7 @@ def test_nothing_can_make_up_for_weights_of_unrelated_inputs(seed: int, mantissa
     format = BfpFormat(mantissa_bits, block_size, exponent_range=3).with_top(2)
     dense = random.standard_normal((5, 6, 2, 2)).astype(np.float32)
     one_at_a_time = np.tile(np.eye(24, dtype=np.float32), (3, 1)).reshape(-1, 4, 6)
-    compensated = compensate_dense(dense, format, one_at_a_time)
+    compensated = compensate_dense(dense, format, one_at_a_time, block_offsets)
     assert compensated is not None
     mantissas, offsets = quantize_weights(dense, format)
     np.testing.assert_array_equal(compensated.mantissas, mantissas)
@@ -110,7 +110,7 @@ def test_nothing_can_make_up_for_weights_of_unrelated_inputs(seed: int, mantissa
     filters = random.standard_normal((6, 1, 2, 2)).astype(np.float32)
     format = BfpFormat(mantissa_bits, 4, exponent_range=3).with_top(2)
     one_tap_at_a_time = np.broadcast_to(np.eye(4, dtype=np.float32)[:, :, np.newaxis], (4, 4, 6))
-    depthwise = compensate_depthwise(filters, format, one_tap_at_a_time)
+    depthwise = compensate_depthwise(filters, format, one_tap_at_a_time, block_offsets)
     mantissas, offsets = quantize_depthwise(filters, format)
     np.testing.assert_array_equal(depthwise.mantissas, mantissas)
     np.testing.assert_array_equal(depthwise.offsets, offsets)
@@ -119,13 +119,13 @@ def test_nothing_can_make_up_for_weights_of_unrelated_inputs(seed: int, mantissa
 def test_too_few_positions_say_nothing_about_the_inputs() -> None:
     format = BfpFormat(mantissa_bits=4, block_size=4, exponent_range=3)
     weight, seen = np.ones((2, 4, 1, 1), np.float32), np.ones((11, 1, 4), np.float32)
-    assert compensate_dense(weight, format, seen) is None
+    assert compensate_dense(weight, format, seen, block_offsets) is None
 
 
 def test_inputs_that_are_always_zero_leave_their_weights_as_rounding_does() -> None:
     format = BfpFormat(mantissa_bits=4, block_size=4, exponent_range=3).with_top(0)
     weight, seen = np.full((2, 4, 1, 1), 0.4, np.float32), np.zeros((12, 1, 4), np.float32)
-    compensated = compensate_dense(weight, format, seen)
+    compensated = compensate_dense(weight, format, seen, block_offsets)
     assert compensated is not None
     np.testing.assert_array_equal(compensated.mantissas, quantize_weights(weight, format)[0])
 
