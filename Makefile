@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs benchmarks clean
+.PHONY: demo test lint docs benchmarks accuracy_table clean
 
 demo: $(READY)
 	examples/demo.sh $(BIN)
@@ -25,6 +25,10 @@ docs: $(READY)
 # Figures beside their bars; one alone: .venv/bin/python -m benchmarks NAME
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks
+
+# docs/accuracy_table.md: measures what is missing there; one network: ... -m benchmarks.accuracy_table --network NAME
+accuracy_table: $(READY)
+	$(BIN)/python -m benchmarks.accuracy_table
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from benchmarks import (
-    accuracy,
     bits_per_weight,
     compile_time,
     csim,
@@ -31,7 +30,6 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "feature_memory": feature_memory,
     "partition": partition,
     "bits_per_weight": bits_per_weight,
-    "accuracy": accuracy,
     "exactness": exactness,
     "sensitivity": sensitivity,
 }

@@ -106,16 +106,18 @@ def calibration_pictures(name: str) -> Path:
     """Synthetic pictures; for trained networks CIFAR-10 pictures of the training set, or the first photographs."""
     if name not in TRAINED:
         return _synthetic(name, CALIBRATION_IMAGES, seed=1)
-    cifar10 = TRAINED[name].pictures == "cifar10"
-    return _cifar10("train", CALIBRATION_IMAGES, TRAINED[name].preprocessing) if cifar10 else _photos()[0]
+    if TRAINED[name].pictures == "cifar10":
+        return cifar10_pictures("train", CALIBRATION_IMAGES, TRAINED[name].preprocessing)
+    return photos(CALIBRATION_IMAGES)[0]
 
 
 def compared_pictures(name: str, count: int) -> Path:
     """Synthetic pictures; CIFAR-10 pictures of the test set, or the photographs that do not calibrate."""
     if name not in TRAINED:
         return _synthetic(name, count, seed=2)
-    cifar10 = TRAINED[name].pictures == "cifar10"
-    return _cifar10("test", count, TRAINED[name].preprocessing) if cifar10 else _photos()[1]
+    if TRAINED[name].pictures == "cifar10":
+        return cifar10_pictures("test", count, TRAINED[name].preprocessing)
+    return photos(CALIBRATION_IMAGES)[1]
 
 
 @cache
@@ -129,22 +131,30 @@ def _synthetic(name: str, count: int, seed: int) -> Path:
 
 
 @cache
-def _photos() -> tuple[Path, Path]:
-    """Folders of the first photographs and of the others."""
-    folders = scratch() / "first-photos", scratch() / "other-photos"
+def photos(count: int) -> tuple[Path, Path]:
+    """Folders of the first photographs, so many, and of the others."""
+    folders = scratch() / f"first-{count}-photos", scratch() / f"photos-from-{count}"
     for folder in folders:
         folder.mkdir()
     for index, photo in enumerate(sorted((SHARED / "data" / "photos").glob("*.jpg"))):
-        (folders[index >= CALIBRATION_IMAGES] / photo.name).symlink_to(photo.resolve())
+        (folders[index >= count] / photo.name).symlink_to(photo.resolve())
     return folders
 
 
-def _cifar10(part: str, count: int, preprocessing: Preprocessing) -> Path:
-    """The first `count` pictures, preprocessed, as an array."""
+def cifar10_pictures(part: str, count: int, preprocessing: Preprocessing) -> Path:
+    """The first `count` pictures of `train` or `test`, preprocessed, as an array."""
     path = scratch() / f"cifar10-{part}-{count}.npy"
     if not path.exists():
         with np.load(SHARED / "data" / f"cifar10_{part}.npz") as archive:
             stream, offsets = archive["jpeg"].tobytes(), archive["offsets"]
         files = (io.BytesIO(stream[offsets[index] : offsets[index + 1]]) for index in range(count))
         np.save(path, np.stack([preprocess(Image.open(file), (3, 32, 32), preprocessing) for file in files]))
+    return path
+
+
+def cifar10_labels(part: str, count: int) -> Path:
+    """The classes of these pictures, as an array."""
+    path = scratch() / f"cifar10-{part}-{count}-labels.npy"
+    with np.load(SHARED / "data" / f"cifar10_{part}.npz") as archive:
+        np.save(path, archive["labels"][:count])
     return path

@@ -1,5 +1,7 @@
 """Writes the pages of this folder that follow from the source: config.md, operators.md and program.md.
 
+accuracy_table.md follows from accuracy_table.json, which `python -m benchmarks.accuracy_table` measures.
+
 python -m docs.generate
 """
 
@@ -15,6 +17,8 @@ import onnx
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from benchmarks.accuracy_table.page import accuracy_page
+from benchmarks.accuracy_table.results import load_results
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
 from bfpc.config import Config
 from bfpc.config_faults import model_of
@@ -38,7 +42,12 @@ HEADER = (
 
 def pages() -> dict[str, str]:
     """The generated pages, file name to text."""
-    return {"config.md": config_page(), "operators.md": operators_page(), "program.md": program_page()}
+    return {
+        "config.md": config_page(),
+        "operators.md": operators_page(),
+        "program.md": program_page(),
+        "accuracy_table.md": accuracy_page(load_results()),
+    }
 
 
 # -- config.md --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.builds import TRAINED, build, compared_pictures
 from bfpc.verify import verify
 
-# The least SQNR of the first output in dB; the figures themselves are those of `python -m benchmarks accuracy`.
+# The least SQNR of the first output in dB; the figures themselves are those of docs/accuracy_table.md.
 FLOORS = (
     ("resnet20", "int8", 22.0),
     ("resnet20", "int54", 6.0),
