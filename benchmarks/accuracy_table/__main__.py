@@ -12,7 +12,7 @@ import time
 
 from benchmarks.accuracy_table.cells import COLUMNS, NETWORKS, ROWS, Cell, all_cells
 from benchmarks.accuracy_table.measuring import cell_key, measure_cell
-from benchmarks.accuracy_table.page import PAGE, accuracy_page
+from benchmarks.accuracy_table.page import PAGE, accuracy_page, cell_figures
 from benchmarks.accuracy_table.results import load_results, save_results
 from benchmarks.builds import available
 from bfpc.jobs import Engine, open_engine
@@ -50,9 +50,10 @@ def _measure(cell: Cell, engine: Engine, *, again: bool) -> None:
         return
     start = time.monotonic()
     result = measure_cell(cell, engine, silent)
-    save_results({**load_results(), cell: result})
-    PAGE.write_text(accuracy_page(load_results()))
-    print(f"{cell}: {result.sqnr_db} {[*result.scores.values()]} in {time.monotonic() - start:.0f} s", flush=True)
+    results = {**load_results(), cell: result}
+    save_results(results)
+    PAGE.write_text(accuracy_page(results))
+    print(f"{cell}: {cell_figures(cell, results)}, measured in {time.monotonic() - start:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

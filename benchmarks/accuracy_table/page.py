@@ -114,7 +114,11 @@ def _section(name: str, results: Results) -> str:
     network = NETWORKS[name]
     head = ("formats", "bits per weight", *COLUMNS.values())
     rows = [
-        (f"`{row}`", _sizes(name, row, results), *(_figures(Cell(name, row, column), results) for column in COLUMNS))
+        (
+            f"`{row}`",
+            _sizes(name, row, results),
+            *(cell_figures(Cell(name, row, column), results) for column in COLUMNS),
+        )
         for row in ROWS
     ]
     return f"## {network.title}\n\n{_sqnr_title(name, results)}{network.score_title}.\n\n{_table(head, rows)}"
@@ -134,7 +138,8 @@ def _sizes(name: str, row: str, results: Results) -> str:
     return NEXT.join(f"{results[cell].bits_per_weight:.2f}" if cell in results else NOTHING for cell in cells)
 
 
-def _figures(cell: Cell, results: Results) -> str:
+def cell_figures(cell: Cell, results: Results) -> str:
+    """SQNR and score as the page shows them."""
     network = NETWORKS[cell.network]
     if cell.column not in ROWS[cell.row].columns or (cell.row == FLOAT and not network.recipe.labelled):
         return ""
