@@ -201,6 +201,8 @@ class ArchitectureConfig(Section):
 
 Widths = Annotated[tuple[Annotated[int, _one_of(*MULTIPLIED_BITS)], ...], Strict(False), Field(min_length=1)]
 BlockSizes = Annotated[tuple[Annotated[int, _one_of(*BLOCK_SIZES)], ...], Strict(False), Field(min_length=1)]
+_WIDTHS_TEXT = f"a list of whole numbers from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}"
+_BLOCK_SIZES_TEXT = f"a list of block sizes, each one of {_listed(BLOCK_SIZES)}"
 
 
 class Budget(Section):
@@ -225,15 +227,16 @@ class Budget(Section):
 
 
 class Search(Section):
-    """What `precision: auto` chooses from, for each layer."""
+    """What `precision: auto` chooses from, for each layer, beside the formats that the config gives.
 
-    activation_bits: Widths = Field(
-        (4, 5, 6, 8), description=f"a list of whole numbers from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}"
-    )
-    weight_bits: Widths = Field(
-        (3, 4, 5, 6, 8), description=f"a list of whole numbers from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}"
-    )
-    block_sizes: BlockSizes = Field((16, 32), description=f"a list of block sizes, each one of {_listed(BLOCK_SIZES)}")
+    `checks`: how many choices are tried as a whole to improve on what the sensitivities suggest.
+    """
+
+    activation_bits: Widths = Field((4, 5, 6, 8), description=_WIDTHS_TEXT)
+    activation_block_sizes: BlockSizes = Field((16, 32), description=_BLOCK_SIZES_TEXT)
+    weight_bits: Widths = Field((2, 3, 4, 5, 6, 7, 8), description=_WIDTHS_TEXT)
+    weight_block_sizes: BlockSizes = Field((16, 32, 64), description=_BLOCK_SIZES_TEXT)
+    checks: int = Field(32, ge=0, description="a whole number")
 
 
 class Training(Section):

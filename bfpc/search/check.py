@@ -73,16 +73,22 @@ class Check:
 
 
 def make_check(
-    model: Path, prepared: Prepared, config: Config, budget: Budget, images: Path | None, labels: Path | None
+    model: Path,
+    prepared: Prepared,
+    config: Config,
+    budget: Budget,
+    images: Path | None,
+    labels: Path | None,
+    limit: int | None = None,
 ) -> Check:
-    """images: as in `compile_model`, labels: as `load_labels` takes them.
+    """images: as in `compile_model`, at most `limit` of them; labels: as `load_labels` takes them.
 
     Raises a BfpcError where images, labels or the budget's accuracy do not fit the network.
     """
     network = prepared.network
     signature = read_signature(network.model, network.graph)
     specs = input_specs(signature, network.graph)
-    inputs = open_inputs(images, specs, config.preprocessing, None if labels else config.calibration.images)
+    inputs = open_inputs(images, specs, config.preprocessing, limit)
     truth = None if labels is None else load_labels(labels, inputs.names)
     function = budget.accuracy if ":" in budget.accuracy else None
     measured = config.model_copy(update={"measure": config.measure.model_copy(update={"metric": function})})

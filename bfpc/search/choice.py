@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from bfpc.search.quiet import quiet_stdout
+
 Numbers = NDArray[np.float64]
 Choice = tuple[int, ...]
 _Table = tuple[Numbers, NDArray[np.intp], NDArray[np.intp]]
@@ -52,6 +54,14 @@ class Peak:
         return float(self.costs[first, second])
 
 
+@dataclass(frozen=True)
+class Near:
+    """Choices that differ from this one in at most so many decisions."""
+
+    choice: Choice
+    changes: int
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """costs, noises: for each decision those of its options, none negative."""
@@ -70,9 +80,9 @@ class Problem:
         return sum(float(noises[option]) for noises, option in zip(self.noises, choice, strict=True))
 
 
-def cheapest(problem: Problem, most_noise: float) -> Choice | None:
+def cheapest(problem: Problem, most_noise: float, near: Near | None = None) -> Choice | None:
     """The quietest of the choices of least cost whose noise is at most `most_noise`; None where there is no such."""
-    program = _Program(problem)
+    program = _Program(problem, near)
     first = program.solve(program.costs, program.noises, most_noise)
     if first is None:
         return None
@@ -81,16 +91,16 @@ def cheapest(problem: Problem, most_noise: float) -> Choice | None:
     )
 
 
-def quietest(problem: Problem, most_cost: float) -> Choice | None:
+def quietest(problem: Problem, most_cost: float, near: Near | None = None) -> Choice | None:
     """The choice of least noise whose cost is at most `most_cost`; None where there is none."""
-    program = _Program(problem)
+    program = _Program(problem, near)
     return program.solve(program.noises, program.costs, most_cost)
 
 
 class _Program:
     """A problem as a mixed integer program: variables of the options, of the joint costs, then of the peak's."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, near: Near | None) -> None:
         self._starts = np.cumsum([0, *(len(costs) for costs in problem.costs)])
         tables = [_distinct(joint.costs) for joint in problem.joints]
         peaks = np.zeros(0) if problem.peak is None else problem.peak.costs.ravel()
@@ -105,7 +115,29 @@ class _Program:
             _one_of_each([_indicator(range(start, stop), variables) for start, stop in self._spans()]),
             *self._joint_constraints(problem, tables, variables),
             *self._peak_constraints(problem.peak, variables),
+            *self._near_constraints(near, variables),
         ]
+        self._bounds = Bounds(0, np.concatenate([self._efficient(problem, near), np.ones(variables - sizes[0])]))
+
+    def _efficient(self, problem: Problem, near: Near | None) -> Numbers:
+        """For each option 1, or 0 where another of its decision costs no more and is as quiet, in all respects."""
+        if problem.peak is not None:
+            return np.ones(self._starts[-1])
+        joined = {side for joint in problem.joints for side in (joint.first, joint.second)}
+        efficient = [
+            np.ones(len(costs)) if decision in joined else _undominated(costs, noises)
+            for decision, (costs, noises) in enumerate(zip(problem.costs, problem.noises, strict=True))
+        ]
+        for kept, option in zip(efficient, near.choice if near else (), strict=False):
+            kept[option] = 1
+        return np.concatenate(efficient)
+
+    def _near_constraints(self, near: Near | None, variables: int) -> list[LinearConstraint]:
+        """Most of the variables of the options of a choice are 1."""
+        if near is None:
+            return []
+        same = self._starts[:-1] + np.array(near.choice)
+        return [LinearConstraint(_indicator(same, variables), lb=[len(same) - near.changes])]
 
     def _joint_constraints(self, problem: Problem, tables: list[_Table], variables: int) -> list[LinearConstraint]:
         """The variables of a joint cost that have an option add up to the option's."""
@@ -144,16 +176,26 @@ class _Program:
                 constraints.append(LinearConstraint(np.minimum(limited / limit, OUT_OF_REACH)[None], ub=[1.0]))
         least = sum(float(objective[start:stop].min()) for start, stop in self._spans())
         scale = least or float(objective.max()) or 1.0
-        found = milp(
-            objective / scale,
-            integrality=self._integer,
-            bounds=Bounds(0, 1),
-            constraints=constraints,
-            options={"mip_rel_gap": RELATIVE_GAP},
-        )
+        with quiet_stdout():
+            found = milp(
+                objective / scale,
+                integrality=self._integer,
+                bounds=self._bounds,
+                constraints=constraints,
+                options={"mip_rel_gap": RELATIVE_GAP},
+            )
         if found.x is None:
             return None
         return tuple(int(found.x[start:stop].argmax()) for start, stop in self._spans())
+
+
+def _undominated(costs: Numbers, noises: Numbers) -> Numbers:
+    """1 for each option that none before it in the order of cost, then noise, is as quiet as; 0 for the others."""
+    order = np.lexsort((noises, costs))
+    least = np.minimum.accumulate(np.concatenate([[np.inf], noises[order][:-1]]))
+    kept = np.empty(len(costs))
+    kept[order] = noises[order] < least
+    return kept
 
 
 def _one_of_each(rows: list[sparse.csr_array]) -> LinearConstraint:

@@ -22,16 +22,19 @@ SEARCH_KEYS = ("precision", "budget", "search", "formats", "overrides")
 def chosen_config(graph: Graph, config: Config, decisions: Sequence[Decision], formats: Sequence[Format]) -> Config:
     """The config that gives every decision its format.
 
-    graph: of float layers; config: see `searched_config`. Its own overrides stay, after those added, and its other
-    sections stay as they are.
+    graph: of float layers; config: see `searched_config`. Its overrides give way to those that say what was decided;
+    its other sections stay as they are.
     """
     kept = {key: value for key, value in config.model_dump(mode="json").items() if key not in SEARCH_KEYS}
     common = Config.model_validate({**kept, "formats": _common(graph, config, decisions, formats)})
     changes = _changes(graph, common, decisions, formats)
-    added = (Override.model_validate({"name": escape(name), **change}) for name, change in changes.items())
-    overrides = [*added, *config.overrides]
-    given = [override.model_dump(mode="json") for override in overrides]
-    return Config.model_validate({**common.model_dump(mode="json"), **({"overrides": given} if given else {})})
+    overrides = [
+        Override.model_validate({"name": escape(name), **change}).model_dump(mode="json")
+        for name, change in changes.items()
+    ]
+    if not overrides:
+        return common
+    return Config.model_validate({**common.model_dump(mode="json"), "overrides": overrides})
 
 
 def _common(graph: Graph, config: Config, decisions: Sequence[Decision], formats: Sequence[Format]) -> dict[str, Any]:

@@ -1,22 +1,22 @@
 """What there is to decide: for each map and each constant of weights the formats that it may take.
 
 Maps that are joined, and views of channels, take one format together, and so do layers that read the same weights; each
-is one decision. What the config's overrides, `formats.output` or `formats.input` fix leaves nothing to decide: such a
-decision has a single option.
+is one decision. Its first option is the format that the config gives, overrides included; the others change mantissa
+bits and block size. What `formats.output` or `formats.input` fix of the network's outputs and inputs stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from bfpc.config import Config
-from bfpc.config_sections import BlockFormat, Format
+from bfpc.config_sections import ActivationFormat, BlockFormat, Format, Override
 from bfpc.errors import ConfigError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Depthwise, Layer
@@ -37,7 +37,7 @@ class Decision:
     """What takes one format.
 
     name: the node whose format the config sets; of the network's inputs the first of them.
-    members: the values that are quantized, or the layers whose weights are.
+    members: the values that are quantized, or the layers whose weights are. options: the given format first.
     """
 
     kind: Literal["input", "map", "weight"]
@@ -49,30 +49,31 @@ class Decision:
 def searched_config(config: Config) -> Config:
     """The config with the array's size fixed to one that holds every block that the search may choose."""
     search, settings = config.search, config.architecture
-    fitting = [size for size in search.block_sizes if _fits(size, settings.block, settings.k_vec)]
-    if not fitting:
-        fix = f"let search.block_sizes hold {settings.block} or more, and no more than {settings.k_vec}"
-        raise ConfigError("no block size fits the array", where="search.block_sizes", fix=fix)
-    block = {"block_size": max(fitting)}
-    array = with_formats(config, block, block).array_size
+    maps = _fitting("activation_block_sizes", search.activation_block_sizes, settings.block, settings.k_vec)
+    weights = _fitting("weight_block_sizes", search.weight_block_sizes, settings.block, settings.c_vec)
+    array = _with_blocks(config, max(maps), max(weights)).array_size
     fixed = settings.model_copy(update={"c_vec": array.c_vec, "k_vec": array.k_vec})
-    chosen = search.model_copy(update={"block_sizes": tuple(sorted(set(fitting)))})
+    chosen = search.model_copy(update={"activation_block_sizes": maps, "weight_block_sizes": weights})
     return config.model_copy(update={"architecture": fixed, "search": chosen})
 
 
-def _fits(size: int, least: int | str, most: int | str) -> bool:
-    return (isinstance(least, str) or size >= least) and (isinstance(most, str) or size <= most)
+def _fitting(key: str, sizes: Sequence[int], least: int | str, most: int | str) -> tuple[int, ...]:
+    """The sizes that an array holds, of which `least` and `most` may be left to the compiler."""
+    low = least if isinstance(least, int) else min(sizes)
+    high = most if isinstance(most, int) else max(sizes)
+    fitting = tuple(sorted({size for size in sizes if low <= size <= high}))
+    if not fitting:
+        fix = f"let search.{key} hold sizes from {low} to {high}"
+        raise ConfigError("no block size fits the array", where=f"search.{key}", fix=fix)
+    return fitting
 
 
-def with_formats(config: Config, activation: Mapping[str, Any], weight: Mapping[str, Any]) -> Config:
-    """The config with these changes to what it gives to all maps, and to all weights."""
-    formats, depthwise = config.formats, {key: weight[key] for key in weight if key in Format.model_fields}
-    changed = {
-        "activation": formats.activation.model_copy(update=dict(activation)),
-        "weight": formats.weight.model_copy(update=dict(weight)),
-        "depthwise_weight": formats.depthwise_weight.model_copy(update=depthwise),
-    }
-    return config.model_copy(update={"formats": formats.model_copy(update=changed)})
+def _with_blocks(config: Config, of_maps: int, of_weights: int) -> Config:
+    """The config with the largest blocks that are to be, beside its own."""
+    override = Override(
+        name="*", activation=ActivationFormat(block_size=of_maps), weight=BlockFormat(block_size=of_weights)
+    )
+    return config.model_copy(update={"overrides": (*config.overrides, override)})
 
 
 def list_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -> tuple[Decision, ...]:
@@ -83,29 +84,45 @@ def list_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -
     return (*_map_decisions(graph, config, largest), *_weight_decisions(graph, config))
 
 
-def _candidates(config: Config, widths: Sequence[int]) -> Iterator[dict[str, int]]:
-    for bits, block in product(sorted(set(widths)), config.search.block_sizes):
-        yield {"mantissa_bits": bits, "block_size": block}
+def _options(given: Format, widths: Sequence[int], block_sizes: Sequence[int], fixed: Set[str]) -> list[Format]:
+    """The given format, then what it becomes with other mantissa bits and block sizes, but for the keys fixed."""
+    values = {key: getattr(given, key) for key in type(given).model_fields}
+    free = values.keys() - fixed
+    found = {tuple(values.values()): values}
+    for bits, block in product(sorted(set(widths)), block_sizes):
+        changes = {"mantissa_bits": bits, "block_size": block}
+        changed = values | {key: value for key, value in changes.items() if key in free}
+        found.setdefault(tuple(changed.values()), changed)
+    return [type(given)(**each) for each in found.values()]
 
 
 def _map_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -> Iterator[Decision]:
     owners, inputs = format_owners(graph), [value.name for value in graph.values]
-    nodes = {node.name: node for node in graph.nodes}
+    nodes, search = {node.name: node for node in graph.nodes}, config.search
+    assigned = assign_formats(graph, config, largest)
     groups: dict[str, list[str]] = {}
     for name, owner in owners.items():
         if name in inputs or isinstance(nodes[name].op, Layer):
             groups.setdefault(inputs[0] if owner in inputs else owner, []).append(name)
-    found: dict[str, dict[Format, tuple[BfpFormat, ...]]] = {owner: {} for owner in groups}
-    for change in _candidates(config, config.search.activation_bits):
-        candidate = with_formats(config, change, {})
-        assigned = assign_formats(graph, candidate, largest)
-        for owner, members in groups.items():
-            is_input = owner in inputs
-            given = candidate.input_format if is_input else layer_formats(graph, candidate, nodes[owner]).activation
-            found[owner].setdefault(given, tuple(assigned.format(member) for member in members))
     for owner, members in groups.items():
-        options = tuple(Option(format, stored) for format, stored in found[owner].items())
+        fixed: Set[str] = set()
+        if owner in inputs:
+            given, fixed = config.input_format, config.formats.input.model_fields_set
+        else:
+            given = layer_formats(graph, config, nodes[owner]).activation
+            if owner in graph.output_names:
+                fixed = config.formats.output.model_fields_set
+        tops = [top_of(largest[owners[member]]) for member in members]
+        formats = _options(given, search.activation_bits, search.activation_block_sizes, fixed)
+        placed = [(assigned.format(member), top) for member, top in zip(members, tops, strict=True)]
+        options = tuple(Option(each, tuple(_stored(had, each, top) for had, top in placed)) for each in formats)
         yield Decision("input" if owner in inputs else "map", owner, tuple(members), options)
+
+
+def _stored(given: BfpFormat, format: Format, top: int) -> BfpFormat:
+    """A map's format with other mantissas and blocks."""
+    block = format.block_size if isinstance(format, BlockFormat) else given.block_size
+    return replace(given, mantissa_bits=format.mantissa_bits, block_size=block).with_top(top)
 
 
 def _weight_decisions(graph: Graph, config: Config) -> Iterator[Decision]:
@@ -116,12 +133,11 @@ def _weight_decisions(graph: Graph, config: Config) -> Iterator[Decision]:
     for constant, nodes in readers.items():
         weight = graph.array(constant)
         top, taps = top_of(float(np.abs(weight).max(initial=0))), prod(weight.shape[2:])
-        found: dict[Format, tuple[BfpFormat, ...]] = {}
-        for change in _candidates(config, config.search.weight_bits):
-            formats = layer_formats(graph, with_formats(config, {}, change), nodes[0])
-            chosen = formats.depthwise_weight if isinstance(nodes[0].op, Depthwise) else formats.weight
+        formats = layer_formats(graph, config, nodes[0])
+        given = formats.depthwise_weight if isinstance(nodes[0].op, Depthwise) else formats.weight
+        options = []
+        for chosen in _options(given, config.search.weight_bits, config.search.weight_block_sizes, set()):
             block = chosen.block_size if isinstance(chosen, BlockFormat) else taps
             stored = BfpFormat(chosen.mantissa_bits, block, chosen.exponent_range).with_top(top)
-            found.setdefault(chosen, (stored,) * len(nodes))
-        options = tuple(Option(format, stored) for format, stored in found.items())
-        yield Decision("weight", nodes[0].name, tuple(node.name for node in nodes), options)
+            options.append(Option(chosen, (stored,) * len(nodes)))
+        yield Decision("weight", nodes[0].name, tuple(node.name for node in nodes), tuple(options))

@@ -14,12 +14,14 @@ from bfpc.jobs import Engine
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
 from bfpc.progress import Progress, silent
 from bfpc.search.check import make_check
+from bfpc.search.checker import Checker, identity
 from bfpc.search.choice import Problem
 from bfpc.search.chosen import chosen_yaml
 from bfpc.search.costs import check_cost, option_costs
 from bfpc.search.decisions import list_decisions, searched_config
 from bfpc.search.front import Front, Point, predicted_front
 from bfpc.search.measurements import list_questions, measure, option_noises
+from bfpc.search.refine import refine
 from bfpc.search.searcher import Checked, Searcher, sqnr_db_of
 from bfpc.search.sensitivity import Subject, cached_images
 from bfpc.search.state import State, begin_state, resume_state, state_key
@@ -74,7 +76,7 @@ def search(
         prepared = prepare_network(model, start, data.calibration, None, progress)
         state = state or _open_state(prepared, config, state_file, resume)
         searcher = _open_searcher(model, config, budget, data, prepared, state, engine, progress)
-        best = searcher.best()
+        best = refine(searcher, searcher.start())
         if best.as_measured:
             break
         start = best.config
@@ -109,7 +111,10 @@ def _open_searcher(
 ) -> Searcher:
     """Measures the sensitivities."""
     graph = prepared.graph
-    check = make_check(model, prepared, config, budget, data.validation or data.calibration, data.labels)
+    checked, limit = data.validation, None
+    if checked is None:
+        checked, limit = data.calibration, None if data.labels else config.calibration.images
+    check = make_check(model, prepared, config, budget, checked, data.labels, limit)
     decisions = list_decisions(graph, config, prepared.statistics.largest)
     images = cached_images(graph, len(prepared.data))
     inputs = {name: maps[:images] for name, maps in folded_inputs(graph, prepared.data.arrays).items()}
@@ -117,7 +122,9 @@ def _open_searcher(
     answers = measure(subject, list_questions(graph, decisions), state, engine, progress)
     costs = option_costs(budget, config, _reference(prepared, config), decisions)
     problem = Problem(costs.own, option_noises(decisions, answers), costs.joints, costs.peak)
-    return Searcher(model, data.calibration, config, budget, prepared, decisions, problem, check, engine, progress)
+    checked_on = identity(model, data.calibration, data.validation, data.labels)
+    checker = Checker(model, data.calibration, budget, prepared, check, checked_on)
+    return Searcher(config, budget, graph, decisions, problem, checker, engine, state, progress)
 
 
 def _reference(prepared: Prepared, config: Config) -> Graph:
@@ -127,14 +134,14 @@ def _reference(prepared: Prepared, config: Config) -> Graph:
 
 
 def _front(searcher: Searcher, best: Checked) -> Front:
-    uniform = searcher.uniform()
+    uniform = {name: searcher.checked[choice] for name, choice in searcher.uniform().items()}
     checked = [result for result in searcher.checked.values() if result not in uniform.values()]
     return Front(
         accuracy=searcher.budget.accuracy,
         cost=searcher.budget.cost,
         predicted=predicted_front(searcher.problem),
         checked=tuple(map(_point, checked)),
-        uniform=tuple(_point(result, f"{bits} bits") for bits, result in uniform.items()),
+        uniform=tuple(_point(result, name) for name, result in uniform.items()),
         chosen=_point(best),
     )
 

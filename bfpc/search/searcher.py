@@ -5,33 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from bfpc.config import Config
 from bfpc.config_sections import Budget, Format
 from bfpc.errors import CapacityError
+from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
-from bfpc.pipeline import Dump, Prepared, float_passes, prepare_network, quantize_network, run_passes
-from bfpc.progress import Progress, step
-from bfpc.search.check import SQNR, Check, noise_of
+from bfpc.progress import Progress
+from bfpc.search.check import SQNR, noise_of
+from bfpc.search.checker import Checker, Outcome, open_checker
 from bfpc.search.choice import Choice, Problem, cheapest, quietest
 from bfpc.search.chosen import chosen_config
-from bfpc.search.costs import network_cost
 from bfpc.search.decisions import Decision
+from bfpc.search.state import State
 from bfpc.search.tighten import Range, tighten
 
 MOST_COST_CHECKS = 4
 LEAST_NOISE = 1e-20  # stands for none: noise is divided, and its logarithm taken
+GIVEN = "as given"
 
 
 @dataclass(frozen=True)
 class Checked:
     """A choice that was checked as a whole.
 
-    predicted: the sum of its sensitivities; noise: what was measured. as_measured: whether its config leaves the layers
-    that sensitivities were measured on; else some of its formats go to layers that there aren't.
+    predicted: the sum of its sensitivities; noise: what was measured. as_measured: see `Outcome`.
     """
 
     choice: Choice
@@ -47,61 +47,75 @@ class Checked:
 class Searcher:
     """What it takes to make configs of choices, and to check them, each once.
 
-    model, calibration: as in `compile_model`; config: see `searched_config`.
+    config: see `searched_config`; graph: of float layers.
     """
 
-    model: Path
-    calibration: Path | None
     config: Config
     budget: Budget
-    prepared: Prepared
+    graph: Graph
     decisions: tuple[Decision, ...]
     problem: Problem
-    accuracy: Check
+    checker: Checker
     engine: Engine
+    state: State
     progress: Progress
     checked: dict[Choice, Checked] = field(default_factory=dict)
 
-    def best(self) -> Checked:
-        """The best choice found under the budget, one width for all among them. Raises CapacityError without any."""
+    def start(self) -> Checked:
+        """The best choice by sensitivities, or the formats given, or one width for all, whichever is best.
+
+        Raises CapacityError where none keeps to the budget.
+        """
+        uniform = self.check(list(self.uniform().values()))
         floor, most = self.budget.at_least, self.budget.at_most or 0.0
+        found = self._within_cost(most) if floor is None else self._above_floor(floor)
+        best = self.best([*([] if found is None else [found]), *uniform])
+        if best is None:
+            raise self._above_cost(most) if floor is None else self._out_of_reach(floor)
+        return best
+
+    def best(self, results: Sequence[Checked]) -> Checked | None:
+        """The best of those that keep to the budget, if any does; of equals the first."""
+        floor, most = self.budget.at_least, self.budget.at_most
         if floor is not None:
-            held = [result for result in self.uniform().values() if result.accuracy >= floor]
-            return min([self._above_floor(floor), *held], key=lambda result: (result.cost, -result.accuracy))
-        held = [result for result in self.uniform().values() if result.cost <= most]
-        return max([self._within_cost(most), *held], key=lambda result: (result.accuracy, -result.cost))
+            held = [result for result in results if result.accuracy >= floor]
+            return min(held, key=lambda result: (result.cost, -result.accuracy), default=None)
+        held = [result for result in results if most is not None and result.cost <= most]
+        return min(held, key=lambda result: (-result.accuracy, result.noise, result.cost), default=None)
 
-    def check(self, choice: Choice) -> Checked:
-        if choice not in self.checked:
-            self.checked[choice] = step(self.progress, "checking a choice", lambda: self._checked(choice))
-        return self.checked[choice]
+    def check(self, choices: Sequence[Choice]) -> list[Checked]:
+        """The results of these choices; those not known yet are worked out by the engine."""
+        configs = {choice: self._config(choice) for choice in choices if choice not in self.checked}
+        missing = [each for each in configs.values() if self.state.find_outcome(self.checker.text(each)) is None]
+        outcomes = self.engine.map(open_checker, self.checker, missing) if missing else iter(())
+        for config, outcome in zip(self.progress(missing, "checking choices"), outcomes, strict=True):
+            self.state.add_outcome(self.checker.text(config), outcome)
+        for choice, config in configs.items():
+            known = self.state.find_outcome(self.checker.text(config))
+            assert known is not None
+            self.checked[choice] = self._result(choice, config, known)
+        return [self.checked[choice] for choice in choices]
 
-    def _checked(self, choice: Choice) -> Checked:
+    def _config(self, choice: Choice) -> Config:
         formats = [decision.options[index].format for decision, index in zip(self.decisions, choice, strict=True)]
-        config = chosen_config(self.prepared.graph, self.config, self.decisions, formats)
-        layers = run_passes(self.prepared.network.graph, float_passes(config), Dump(None))
-        as_measured = layers.nodes == self.prepared.graph.nodes
-        prepared = self.prepared if as_measured else prepare_network(self.model, config, self.calibration)
-        graph = quantize_network(prepared, config)
-        accuracy = self.accuracy(self.engine, prepared, config, graph)
-        predicted = self.problem.noise(choice)
-        noise = predicted if accuracy.noise is None else accuracy.noise
-        return Checked(
-            choice, config, predicted, noise, accuracy.value, network_cost(self.budget, config, graph), as_measured
-        )
+        return chosen_config(self.graph, self.config, self.decisions, formats)
 
-    def _above_floor(self, floor: float) -> Checked:
+    def _result(self, choice: Choice, config: Config, found: Outcome) -> Checked:
+        predicted = self.problem.noise(choice)
+        noise = max(predicted if found.noise is None else found.noise, LEAST_NOISE)
+        return Checked(choice, config, predicted, noise, found.accuracy, found.cost, found.as_measured)
+
+    def _above_floor(self, floor: float) -> Checked | None:
+        """The cheapest by sensitivities of which a check holds."""
         noises = self.problem.noises
         least, most = (max(sum(float(end(each)) for each in noises), LEAST_NOISE) for end in (np.min, np.max))
         target = noise_of(floor) if self.budget.accuracy == SQNR else None
-        best = tighten(self._cheapest, lambda result: result.accuracy >= floor, Range(least, most), target)
-        if best is None:
-            raise self._out_of_reach(floor)
-        return best
+        return tighten(self._cheapest, lambda result: result.accuracy >= floor, Range(least, most), target)
 
     def _cheapest(self, most_noise: float) -> Checked:
         choice = cheapest(self.problem, most_noise)
-        return self.check(self._quietest() if choice is None else choice)
+        [result] = self.check([self._quietest() if choice is None else choice])
+        return result
 
     def _quietest(self) -> Choice:
         """Of all choices, whatever they cost."""
@@ -115,36 +129,41 @@ class Searcher:
         what = f"no choice of formats reaches {self.budget.accuracy} {floor:g}: {reached}"
         return CapacityError(what, where="budget.at_least", fix=fix)
 
-    def _within_cost(self, most: float) -> Checked:
+    def _within_cost(self, most: float) -> Checked | None:
+        """The quietest by sensitivities whose cost really is at most this."""
         limit = most
         for _ in range(MOST_COST_CHECKS):
             choice = quietest(self.problem, limit)
             if choice is None:
-                break
-            result = self.check(choice)
+                return None
+            [result] = self.check([choice])
             if result.cost <= most:
                 return result
             limit *= most / result.cost
+        return None
+
+    def _above_cost(self, most: float) -> CapacityError:
         least = self.problem.cost(cheapest(self.problem, math.inf) or self._quietest())
         fix = "raise budget.at_most, or add narrower formats to search.activation_bits and search.weight_bits"
         what = f"no choice of formats costs {most:g} {self.budget.cost} or less: the least is about {least:.4g}"
-        raise CapacityError(what, where="budget.at_most", fix=fix)
+        return CapacityError(what, where="budget.at_most", fix=fix)
 
-    def uniform(self) -> dict[int, Checked]:
-        """For each width of both maps and weights what it gives for all; depthwise weights stay as given."""
-        search, depthwise = self.config.search, self.config.formats.depthwise_weight
+    def uniform(self) -> dict[str, Choice]:
+        """The formats given, and each width of both maps and weights for all; depthwise weights stay as given."""
+        search = self.config.search
         widths = sorted(set(search.activation_bits) & set(search.weight_bits))
-        choices = {bits: tuple(_uniform(each, bits, depthwise) for each in self.decisions) for bits in widths}
-        return {bits: self.check(choice) for bits, choice in choices.items()}
+        choices = {f"{bits} bits": tuple(_uniform(each, bits) for each in self.decisions) for bits in widths}
+        return {GIVEN: (0,) * len(self.decisions), **choices}
 
 
 def sqnr_db_of(noise: float) -> float:
     return -10 * math.log10(max(noise, LEAST_NOISE))
 
 
-def _uniform(decision: Decision, bits: int, depthwise: Format) -> int:
-    """The option with so many bits, or the next wider; of depthwise weights as many as given."""
+def _uniform(decision: Decision, bits: int) -> int:
+    """The option with so many bits, or the next wider; of depthwise weights what is given."""
     formats: Sequence[Format] = [option.format for option in decision.options]
-    wanted = depthwise.mantissa_bits if decision.kind == "weight" and type(formats[0]) is Format else bits
-    wide = [index for index, format in enumerate(formats) if format.mantissa_bits >= wanted]
-    return wide[0] if wide else len(formats) - 1
+    if decision.kind == "weight" and type(formats[0]) is Format:
+        return 0
+    wide = [index for index, format in enumerate(formats) if format.mantissa_bits >= bits]
+    return min(wide, key=lambda index: formats[index].mantissa_bits, default=len(formats) - 1)

@@ -1,7 +1,7 @@
-"""Measured sensitivities in a file, as they come, so that a search that was interrupted goes on from there.
+"""What was measured in a file, as it comes, so that a search that was interrupted goes on from there.
 
-JSON lines: the first holds the key of what is measured, each other one a question and its answer. A search that asks
-for other formats finds what it asks for again, and measures the rest.
+JSON lines: the first holds the key of what is measured, each other one a question about sensitivities and its answer,
+or a check and its outcome. A search that asks for other formats finds what it asks for again, and measures the rest.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bfpc.config import Config
 from bfpc.errors import BuildError, DataError
+from bfpc.search.checker import Outcome
 from bfpc.search.sensitivity import Answer, Question
 
 RELATED = ("passes", "preprocessing", "calibration")  # sections of the config that change sensitivities
@@ -25,20 +26,34 @@ RELATED = ("passes", "preprocessing", "calibration")  # sections of the config t
 
 @dataclass(frozen=True)
 class State:
-    """What was measured, by question. path: the file that keeps it; None keeps nothing."""
+    """What was measured, by question, and what checks found. path: the file that keeps it; None keeps nothing."""
 
     path: Path | None = None
     answers: dict[str, Answer] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def find(self, question: Question) -> Answer | None:
-        return self.answers.get(_digest(question))
+        return self.answers.get(_digest(repr(question)))
 
     def add(self, question: Question, answer: Answer) -> None:
         """Raises BuildError where the file cannot be written."""
-        digest = _digest(question)
+        digest = _digest(repr(question))
         self.answers[digest] = answer
+        self._keep({"value": question.value, "question": digest, **vars(answer)})
+
+    def find_outcome(self, check: str) -> Outcome | None:
+        """check: all that its outcome depends on, as text."""
+        return self.outcomes.get(_digest(check))
+
+    def add_outcome(self, check: str, outcome: Outcome) -> None:
+        """Raises BuildError where the file cannot be written."""
+        digest = _digest(check)
+        self.outcomes[digest] = outcome
+        self._keep({"check": digest, **vars(outcome)})
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
         if self.path is not None:
-            _append(self.path, {"value": question.value, "question": digest, **vars(answer)})
+            _append(self.path, record)
 
 
 def state_key(model: bytes, config: Config, arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -72,12 +87,17 @@ def resume_state(path: Path, key: str) -> State:
         raise DataError(what, where=str(path), fix="leave out --resume to measure again")
     if not text.endswith("\n"):  # ended while it was written
         _append(path, None)
-    answers = {line["question"]: Answer(tuple(line["maps"]), tuple(line["weights"])) for line in records if line}
-    return State(path, answers)
+    found = State(path)
+    for line in records:
+        if "question" in line:
+            found.answers[line["question"]] = Answer(tuple(line["maps"]), tuple(line["weights"]))
+        elif "check" in line:
+            found.outcomes[line["check"]] = Outcome(**{key: line[key] for key in Outcome.__dataclass_fields__})
+    return found
 
 
-def _digest(question: Question) -> str:
-    return hashlib.sha256(repr(question).encode()).hexdigest()[:16]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _record(line: str) -> dict[str, Any]:

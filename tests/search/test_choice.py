@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from itertools import product
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfpc.search.choice import Joint, Peak, Problem, cheapest, quietest
+from bfpc.search.choice import Joint, Near, Peak, Problem, cheapest, quietest
+from bfpc.search.quiet import quiet_stdout
 
 AMOUNTS = st.one_of(st.just(0.0), st.floats(0.01, 100.0))
 
@@ -75,3 +78,26 @@ def test_of_equally_cheap_choices_the_quietest_is_taken() -> None:
 def test_limits_may_lie_far_from_the_numbers(most: float) -> None:
     problem = Problem((np.array([3.0, 1.0]),) * 3, (np.array([1e-12, 1e-3]),) * 3)
     assert cheapest(problem, most) == ((0, 0, 0) if most < 1 else (1, 1, 1))
+
+
+@settings(deadline=None)
+@given(problems(), st.floats(0.01, 300.0), st.integers(0, 3), st.data())
+def test_a_choice_near_another_is_the_best_that_differs_as_little(
+    problem: Problem, most: float, changes: int, data: st.DataObject
+) -> None:
+    start = data.draw(st.sampled_from(choices(problem)))
+    near = [c for c in choices(problem) if sum(a != b for a, b in zip(c, start, strict=True)) <= changes]
+    noises = [problem.noise(choice) for choice in near if problem.cost(choice) <= most]
+    found = quietest(problem, most, Near(start, changes))
+    if found is None:
+        assert not noises
+    else:
+        assert found in near
+        assert problem.noise(found) <= min(noises, default=np.inf) * (1 + 1e-4) + 1e-4
+
+
+def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet_stdout():
+        ctypes.CDLL(None).puts(b"from the solver")
+    sys.stdout.write("from Python\n")
+    assert capfd.readouterr().out == "from Python\n"

@@ -14,7 +14,13 @@ from bfpc.pipeline import compile_model
 from bfpc.search.search import Chosen, Data, search
 
 NARROW = {"activation_bits": 4, "weight_bits": 4}
-CANDIDATES = {"activation_bits": [4, 8], "weight_bits": [4, 8], "block_sizes": [16]}
+CANDIDATES = {
+    "activation_bits": [4, 8],
+    "weight_bits": [4, 8],
+    "activation_block_sizes": [16],
+    "weight_block_sizes": [16],
+    "checks": 4,
+}
 
 
 def run(model: Path, data: Data, budget: dict[str, Any], **sections: Any) -> Chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from bfpc.search.files import search_to_files
 from bfpc.search.search import Chosen, Data, search
 from bfpc.verify import verify
 
-SEARCH = {"activation_bits": [4, 6, 8], "weight_bits": [3, 5, 8], "block_sizes": [8, 16]}
+SEARCH = {
+    "activation_bits": [4, 6, 8],
+    "weight_bits": [3, 5, 8],
+    "activation_block_sizes": [8, 16],
+    "weight_block_sizes": [8, 16],
+    "checks": 4,
+}
 
 
 def config_of(budget: dict[str, Any], **sections: Any) -> Config:
@@ -36,6 +43,15 @@ def weight_bits(model: Path, config: Config, data: Data) -> int:
         weight.mantissas.size * weight.format.mantissa_bits + weight.offsets.size * weight.format.exponent_bits
         for weight in weights
     )
+
+
+def sqnr_db(model: Path, config: Config, data: Data) -> float:
+    """At the outputs, on the calibration images."""
+    with tempfile.TemporaryDirectory() as folder:
+        compile_model(model, config, Path(folder) / "build", data.calibration)
+        [output] = verify(Path(folder) / "build", data.calibration).outputs
+    assert output.sqnr_db is not None
+    return output.sqnr_db
 
 
 def test_what_is_compiled_from_the_written_config_keeps_to_the_floor(model: Path, data: Data, tmp_path: Path) -> None:
@@ -73,7 +89,13 @@ def test_at_the_weight_bits_of_a_uniform_format_the_choice_is_more_accurate(
     uniform = Config.model_validate({"formats": {"weight": {"mantissa_bits": 4}}})
     compile_model(model, uniform, tmp_path / "build", data.calibration)
     [output] = verify(tmp_path / "build", data.calibration).outputs
-    search = {"activation_bits": [8], "weight_bits": [3, 4, 5, 6], "block_sizes": [16]}
+    search = {
+        "activation_bits": [8],
+        "weight_bits": [3, 4, 5, 6],
+        "activation_block_sizes": [16],
+        "weight_block_sizes": [16],
+        "checks": 4,
+    }
     chosen = run(model, config_of({"at_most": weight_bits(model, uniform, data)}, search=search), data)
     assert output.sqnr_db is not None
     assert chosen.accuracy > output.sqnr_db
@@ -109,14 +131,42 @@ def test_choices_are_checked_on_the_validation_images(model: Path, data: Data, t
     assert output.sqnr_db == pytest.approx(other.accuracy, abs=0.01)
 
 
-def test_what_the_config_fixes_is_left_as_it_is(model: Path, data: Data) -> None:
+def test_overrides_are_where_the_search_begins(model: Path, data: Data) -> None:
     overrides = [{"position": "first", "weight": {"mantissa_bits": 7}}]
-    formats = {"output": {"mantissa_bits": 11}}
-    chosen = run(model, config_of({"at_least": 36}, formats=formats, overrides=overrides), data)
+    given = Config.model_validate({"overrides": overrides, "formats": {"output": {"mantissa_bits": 11}}})
+    config = config_of(
+        {"at_most": weight_bits(model, given, data)}, overrides=overrides, formats={"output": {"mantissa_bits": 11}}
+    )
+    chosen = run(model, config, data)
+    [start] = [point for point in chosen.front.uniform if point.name == "as given"]
+    assert start.cost == weight_bits(model, given, data)
+    assert start.accuracy == pytest.approx(sqnr_db(model, given, data), abs=1e-3)
+    assert start.accuracy is not None
+    assert chosen.accuracy > start.accuracy
+
+
+def test_the_format_of_the_outputs_is_left_as_it_is(model: Path, data: Data) -> None:
+    chosen = run(model, config_of({"at_least": 36}, formats={"output": {"mantissa_bits": 11}}), data)
     graph = quantize_network(prepare_network(model, chosen.config, data.calibration), chosen.config)
-    weights = [weight for weight in map(graph.weight, graph.layers) if weight is not None]
-    assert weights[0].format.mantissa_bits == 7
     assert {graph.format(name).mantissa_bits for name in graph.output_names} == {11}
+
+
+@pytest.mark.parametrize("bits", [3, 5, 8])
+def test_no_uniform_format_within_the_budget_is_better(model: Path, data: Data, bits: int) -> None:
+    formats = {"activation": {"mantissa_bits": 6}, "weight": {"mantissa_bits": bits}}
+    most = weight_bits(model, Config.model_validate({"formats": formats}), data)
+    chosen = run(model, config_of({"at_most": most}, formats=formats), data)
+    assert chosen.cost <= most
+    assert chosen.accuracy >= max(point.accuracy or 0 for point in chosen.front.uniform if point.cost <= most)
+
+
+def test_checks_find_better_choices_than_sensitivities_alone(model: Path, data: Data) -> None:
+    most = weight_bits(model, Config.model_validate({"formats": {"weight": {"mantissa_bits": 4}}}), data)
+    without, with_checks = (
+        run(model, config_of({"at_most": most}, search={**SEARCH, "checks": checks}), data) for checks in (0, 16)
+    )
+    assert with_checks.accuracy > without.accuracy
+    assert with_checks.cost <= most
 
 
 # -- Interrupted searches ---------------------------------------------------------------------------------------------

@@ -1,0 +1,98 @@
+"""`precision: auto` against each uniform format: at its weight bits, with the same maps, on pictures neither saw."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos
+from benchmarks.figures import Figure
+from bfpc.config import Config, load_config
+from bfpc.config_sections import Budget
+from bfpc.jobs import Engine, open_engine
+from bfpc.pipeline import prepare_network, quantize_network
+from bfpc.search.check import make_check
+from bfpc.search.costs import network_cost
+from bfpc.search.search import Data, search
+
+TITLE = (
+    "Formats chosen by the compiler, at the weight bits of a uniform format, maps no wider: SQNR at the outputs on "
+    "held-out pictures"
+)
+PRESETS = ("int8", "int6", "int5", "int54", "int4")
+# The first pictures calibrate, as many as here and more choose, others are held out.
+CALIBRATION, CIFAR10_CALIBRATION = 8, 32
+PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 256, 1000
+SEARCH = {"weight_bits": list(range(2, 13)), "weight_block_sizes": [8, 16, 32, 64]}
+BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Measured:
+    """sqnr_db: at the network's outputs, on held-out pictures. weight_bits, dram_bytes: of one image."""
+
+    sqnr_db: float
+    weight_bits: float
+    dram_bytes: float
+
+
+def measure() -> Iterator[Figure]:
+    """Of the networks and presets named in AUTO_NETWORKS and AUTO_PRESETS, separated by spaces; else of all."""
+    names = os.environ.get("AUTO_NETWORKS", " ".join(available())).split()
+    presets = os.environ.get("AUTO_PRESETS", " ".join(PRESETS)).split()
+    with open_engine() as engine:
+        for name in names:
+            for preset in presets:
+                yield from _compare(name, preset, engine)
+
+
+def _compare(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
+    given = _config(name, preset)
+    uniform = _measured(name, given, engine)
+    chosen_on = _pictures(name)[0]
+    chosen = search(model(name), _searched(given, uniform.weight_bits), Data(chosen_on, chosen_on), engine)
+    auto = _measured(name, chosen.config, engine)
+    what = f"{name} {preset}"
+    yield Figure(f"{what}, auto", auto.sqnr_db, "dB SQNR", bar=uniform.sqnr_db, more_is_better=True)
+    yield Figure(f"{what}, auto", auto.weight_bits / 8 / BYTES, "MiB of weights", bar=uniform.weight_bits / 8 / BYTES)
+    yield Figure(f"{what}, auto", auto.dram_bytes / BYTES, "MiB of traffic", bar=uniform.dram_bytes / BYTES)
+
+
+def _config(name: str, preset: str) -> Config:
+    images = CIFAR10_CALIBRATION if TRAINED[name].pictures == "cifar10" else CALIBRATION
+    sections = {"preprocessing": TRAINED[name].preprocessing.model_dump(mode="json"), "calibration": {"images": images}}
+    return Config.model_validate(load_config(preset).model_dump(mode="json") | sections)
+
+
+def _searched(given: Config, weight_bits: float) -> Config:
+    """The uniform formats as what the search begins with. Maps stay as they are: they get no other choice."""
+    maps = {
+        "activation_bits": [given.formats.activation.mantissa_bits],
+        "activation_block_sizes": [given.formats.activation.block_size],
+    }
+    sections = {"precision": "auto", "budget": {"at_most": weight_bits}, "search": SEARCH | maps}
+    return Config.model_validate(given.model_dump(mode="json") | sections)
+
+
+def _pictures(name: str) -> tuple[Path, Path]:
+    """Those that calibrate and choose, and those held out."""
+    if TRAINED[name].pictures == "cifar10":
+        preprocessing = TRAINED[name].preprocessing
+        return (
+            cifar10_pictures("train", CIFAR10_CHECKED, preprocessing),
+            cifar10_pictures("test", CIFAR10_HELD_OUT, preprocessing),
+        )
+    return photos(PHOTOS_CHECKED)
+
+
+def _measured(name: str, config: Config, engine: Engine) -> Measured:
+    chosen_on, held_out = _pictures(name)
+    prepared = prepare_network(model(name), config, chosen_on)
+    graph = quantize_network(prepared, config)
+    accuracy = make_check(model(name), prepared, config, Budget(at_least=0), held_out, None)
+    bits, traffic = (
+        network_cost(Budget(at_least=0, cost=cost), config, graph) for cost in ("weight_bits", "dram_bytes")
+    )
+    return Measured(accuracy(engine, prepared, config, graph).value, bits, traffic)

@@ -1,0 +1,67 @@
+"""Checks configs as a whole, several at a time in the engine's workers: each with all of its passes, bit-exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bfpc.config import Config
+from bfpc.config_sections import Budget
+from bfpc.jobs import ThisProcess
+from bfpc.pipeline import Dump, Prepared, float_passes, prepare_network, quantize_network, run_passes
+from bfpc.search.check import Check
+from bfpc.search.costs import network_cost
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found.
+
+    noise: relative to the signal, over the network's outputs; None without signals. as_measured: whether the config
+    leaves the layers that sensitivities were measured on; else some of its formats go to layers that there aren't.
+    """
+
+    accuracy: float
+    noise: float | None
+    cost: float
+    as_measured: bool
+
+
+@dataclass(frozen=True)
+class Checker:
+    """What checks share. model, calibration: as in `compile_model`. identity: of model and data, as text."""
+
+    model: Path
+    calibration: Path | None
+    budget: Budget
+    prepared: Prepared
+    accuracy: Check
+    identity: str
+
+    def text(self, config: Config) -> str:
+        """All that the outcome depends on."""
+        return "\n".join((self.identity, self.budget.accuracy, self.budget.cost, config.model_dump_json()))
+
+
+def identity(*paths: Path | None) -> str:
+    """Of files and folders of files, by names, sizes and times."""
+    files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return repr(facts)
+
+
+def open_checker(checker: Checker) -> Callable[[Config], Outcome]:
+    return partial(_check, checker)
+
+
+def _check(checker: Checker, config: Config) -> Outcome:
+    prepared = checker.prepared
+    layers = run_passes(prepared.network.graph, float_passes(config), Dump(None))
+    as_measured = layers.nodes == prepared.graph.nodes
+    if not as_measured:
+        prepared = prepare_network(checker.model, config, checker.calibration)
+    graph = quantize_network(prepared, config)
+    accuracy = checker.accuracy(ThisProcess(), prepared, config, graph)
+    return Outcome(accuracy.value, accuracy.noise, network_cost(checker.budget, config, graph), as_measured)
