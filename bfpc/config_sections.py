@@ -128,6 +128,8 @@ class Override(Section):
 class Passes(Section):
     """Optional passes, which make up for what quantization loses."""
 
+    equalize: bool = Field(False, description="true or false")
+    choose_windows: bool = Field(False, description="true or false")
     choose_exponents: bool = Field(False, description="true or false")
     compensate_rounding: bool = Field(True, description="true or false")
     correct_bias: bool = Field(True, description="true or false")

@@ -25,7 +25,9 @@ from bfpc.passes.align_concats import align_concats
 from bfpc.passes.assign_domains import assign_domains
 from bfpc.passes.assign_formats import assign_formats, unused_overrides
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
+from bfpc.passes.choose_windows import choose_windows
 from bfpc.passes.compose_selections import compose_selections
+from bfpc.passes.equalize import choose_factors, equalize, equalized_statistics
 from bfpc.passes.fold_input import fold_input
 from bfpc.passes.fold_scale import fold_scale
 from bfpc.passes.fuse_tables import fuse_tables
@@ -46,6 +48,7 @@ from bfpc.runtime.host_tensors import add_host_tensors
 from bfpc.runtime.signature import input_specs, read_signature
 
 Pass = Callable[[Graph], Graph]
+WINDOW_IMAGES = 8  # that windows are chosen on
 
 
 @dataclass(frozen=True)
@@ -152,20 +155,28 @@ def float_passes(config: Config) -> dict[str, Pass]:
 
 def quantizing_passes(config: Config, prepared: Prepared, progress: Progress) -> dict[str, Pass]:
     """The passes from the calibrated float network to the quantized one, by name, in the order they run."""
-    statistics = prepared.statistics
+    chosen, data = config.passes, prepared.data
+    factors = choose_factors(prepared.graph, prepared.statistics) if chosen.equalize else {}
+    original = equalize(prepared.graph, factors)
+    statistics = equalized_statistics(prepared.statistics, factors)
+
+    def move_windows(graph: Graph) -> Graph:
+        images = _images(original, data)[:WINDOW_IMAGES]
+        return choose_windows(graph, original, progress(images, "choosing windows"), prepare)
 
     def adjust(graph: Graph) -> Graph:
         count = adjusted_images(graph)
-        inputs = real_values(_first_inputs(graph, prepared.data, count))
-        original = folded_inputs(prepared.graph, _first_images(prepared.graph, prepared.data, count))
-        return adjust_layers(graph, prepared.graph, inputs, original, config.passes, prepare, progress)
+        maps = folded_inputs(original, _first_images(original, data, count))
+        quantized = real_values(_first_inputs(graph, data, count))
+        return adjust_layers(graph, original, quantized, maps, chosen, prepare, progress)
 
-    adjusts = config.passes.compensate_rounding or config.passes.correct_bias
     return {
+        **({"equalize": partial(equalize, exponents=factors)} if chosen.equalize else {}),
         "assign-domains": partial(assign_domains, domains=statistics.domains),
         "assign-formats": partial(assign_formats, config=config, largest=statistics.largest),
+        **({"choose-windows": move_windows} if chosen.choose_windows else {}),
         "quantize-weights": partial(quantize_weights, config=config),
-        **({"adjust-layers": adjust} if adjusts else {}),
+        **({"adjust-layers": adjust} if chosen.compensate_rounding or chosen.correct_bias else {}),
         "prove-accumulators": prove_accumulators,
     }
 

@@ -39,6 +39,7 @@ LAYOUTS: tuple[Axes, ...] = (
     *(("N", "C", "H", "W"), ("N", "H", "W", "C"), ("N", "CHW")),
     *(("N", "C", "W"), ("N", "W", "C"), ("N", "H", "W")),
 )
+SCALED = "layers are not compared: passes.equalize scaled their maps"
 BITS_ALONE = "only the accelerator's bits are compared, where the host makes its inputs on random ones"
 
 
@@ -108,8 +109,9 @@ def _prepare(
     bits_suffice: bool,
 ) -> tuple[_Networks | _AcceleratorAlone, tuple[str, ...]]:
     """What is run on every batch, and warnings. Raises BuildError where that would leave nothing to compare."""
+    scaled = (SCALED,) if build.config.passes.equalize else ()
     try:
-        return _Networks(build, model, signature, emulator, scoring), ()
+        return _Networks(build, model, signature, emulator, scoring), scaled
     except BuildError as error:
         if not bits_suffice:
             raise
@@ -133,7 +135,8 @@ class _Networks:
         self._graph, self._signature = build.graph, signature
         made = {name for node in model.graph.node for name in node.output}
         self._outputs = [info.name for info in signature.outputs]
-        self._layers = [node.name for node in build.graph.layers if node.name in made]
+        comparable = () if build.config.passes.equalize else build.graph.layers
+        self._layers = [node.name for node in comparable if node.name in made]
         added = [onnx.ValueInfoProto(name=name) for name in self._layers if name not in self._outputs]
         model.graph.output.extend(added)
         self._original = open_host_model(model.SerializeToString(), (), str(build.model))

@@ -17,10 +17,11 @@ from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
 from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config
+from bfpc.config_sections import Passes
 from bfpc.data import InputData
 from bfpc.frontend.reader import Network
-from bfpc.passes.calibrate import Statistics
-from bfpc.pipeline import Prepared, float_passes, quantizing_passes
+from bfpc.passes.calibrate import calibrate
+from bfpc.pipeline import Prepared, float_passes, prepare, quantizing_passes
 from bfpc.progress import silent
 from docs.generate import DOCS, pages
 from tests.backend.graphs import small_network
@@ -72,8 +73,9 @@ def test_every_key_for_scripts_is_described(tmp_path: Path) -> None:
 def test_every_pass_is_described() -> None:
     page = (DOCS / "architecture.md").read_text()
     graph = small_network()
-    prepared = Prepared(Network(graph, onnx.ModelProto(), (), ()), graph, InputData({}), Statistics({}))
-    passes = [*float_passes(Config()), *quantizing_passes(Config(), prepared, silent)]
+    prepared = Prepared(Network(graph, onnx.ModelProto(), (), ()), graph, InputData({}), calibrate(graph, [], prepare))
+    config = Config.model_validate({"passes": dict.fromkeys(Passes.model_fields, True)})
+    passes = [*float_passes(config), *quantizing_passes(config, prepared, silent)]
     assert not [name for name in passes if f"`{name}`" not in page]
 
 

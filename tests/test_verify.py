@@ -95,6 +95,16 @@ def test_layers_are_compared_where_the_original_has_their_tensors(build: Path, p
     assert found.passed
 
 
+def test_layers_are_not_compared_where_their_maps_are_scaled(pictures: Path, tmp_path: Path) -> None:
+    onnx.save(classifier(), tmp_path / "classifier.onnx")
+    config = Config.model_validate({"passes": {"equalize": True}})
+    compile_model(tmp_path / "classifier.onnx", config, tmp_path / "build", pictures)
+    found = verify.verify(tmp_path / "build", pictures, count=1)
+    assert found.layers == ()
+    assert found.warnings == (verify.SCALED,)
+    assert all((output.sqnr_db or 99) > 30 for output in found.outputs)
+
+
 def test_the_host_may_begin_behind_a_change_of_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "a folder: with a name"
     onnx.save(ends_in_flatten_and_softmax(), tmp_path / "squeezed.onnx")

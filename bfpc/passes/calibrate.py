@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,19 @@ Prepare = Callable[[Graph, list[str]], Runner]
 
 @dataclass(frozen=True)
 class Statistics:
-    """largest: for every value the largest magnitude seen.
+    """channels: for every value the largest magnitude seen in each channel [channels].
+    powers: for every value the mean square in each channel [channels], added up over the images.
     domains: for every layer with a table the smallest and the largest number that its function was applied to.
     """
 
-    largest: Mapping[str, float]
+    channels: Mapping[str, Maps]
+    powers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     domains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @cached_property
+    def largest(self) -> dict[str, float]:
+        """For every value the largest magnitude seen."""
+        return {name: float(channels.max()) for name, channels in self.channels.items()}
 
 
 def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepare) -> Statistics:
@@ -34,19 +42,22 @@ def calibrate(graph: Graph, images: Iterable[Mapping[str, Maps]], prepare: Prepa
 
     images: for each the input maps; prepare: makes a graph ready to run for some of its values.
     """
-    names = [value.name for value in (*graph.values, *(node.output for node in graph.nodes))]
+    values = (*graph.values, *(node.output for node in graph.nodes))
+    names = [value.name for value in values]
     probes = {node.name: f"{node.name}.before_table" for node in graph.layers if _has_table(node)}
     run = prepare(_probed(graph, probes), [*names, *probes.values()])
-    largest = dict.fromkeys(names, 0.0)
+    channels = {value.name: np.zeros(value.shape[0], np.float32) for value in values}
+    powers = {value.name: np.zeros(value.shape[0]) for value in values}
     domains = dict.fromkeys(probes, (math.inf, -math.inf))
     for maps in images:
         results = run(maps)
         for name in names:
-            largest[name] = max(largest[name], _magnitude(name, results[name]))
+            channels[name] = np.maximum(channels[name], _magnitudes(name, results[name]))
+            powers[name] += np.square(results[name], dtype=np.float64).mean(axis=(0, 2, 3))
         for name, probe in probes.items():
             low, high = domains[name]
             domains[name] = min(low, float(results[probe].min())), max(high, float(results[probe].max()))
-    return Statistics(largest, domains)
+    return Statistics(channels, powers, domains)
 
 
 def _has_table(node: Node) -> bool:
@@ -66,10 +77,10 @@ def _probed(graph: Graph, probes: Mapping[str, str]) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
-def _magnitude(name: str, maps: Maps) -> float:
-    """The largest magnitude of a map, which is refused where it is not finite."""
-    magnitude = float(max(maps.max(), -maps.min()))
-    if not math.isfinite(magnitude):
+def _magnitudes(name: str, maps: Maps) -> Maps:
+    """The largest in each channel of maps [batch, channels, height, width], which are refused where not finite."""
+    magnitudes = np.asarray(np.maximum(maps.max(axis=(0, 2, 3)), -maps.min(axis=(0, 2, 3))))
+    if not np.isfinite(magnitudes).all():
         fix = "check the calibration data and its preprocessing; onnxruntime should give finite numbers for it, too"
         raise DataError("the network overflows in float32 on the calibration data", where=f"value {name}", fix=fix)
-    return magnitude
+    return magnitudes
