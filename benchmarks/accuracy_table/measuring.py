@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 from pathlib import Path
+
+import onnx
 
 from benchmarks.accuracy_table.cells import (
     CALIBRATION_CIFAR10,
@@ -49,12 +51,26 @@ class Images:
     evaluation: DataSet
 
 
+@cache
+def original(network: str) -> Path:
+    """The ONNX file; where it ends in a softmax, without that: probabilities near 1 hide the noise of class scores."""
+    path = scratch() / f"{network}-scores.onnx"
+    read = onnx.load(model(network))
+    *others, last = read.graph.node
+    if last.op_type != "Softmax":
+        return model(network)
+    del read.graph.node[len(others) :]
+    read.graph.output[0].name = last.input[0]
+    onnx.save(read, path)
+    return path
+
+
 def cell_key(cell: Cell) -> str:
     """Another one as soon as the cell would have to be measured anew: of the model, the config and the version."""
     config = cell_config(cell).model_dump(mode="json")
     config["passes"] = [name for name, on in cell_config(cell).passes if on]  # one more that is off changes nothing
     epochs = NETWORKS[cell.network].recipe.epochs if cell.column == "retraining" else 0
-    digest = hashlib.sha256(model(cell.network).read_bytes())
+    digest = hashlib.sha256(original(cell.network).read_bytes())
     digest.update(json.dumps([config, epochs, __version__], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
@@ -63,7 +79,7 @@ def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
     images, within = _images(cell), ROWS[cell.row].within
     config = cell_config(cell) if within is None else _chosen(cell, within, images, engine, progress)
     config = config.model_copy(update={"measure": measuring(cell.network)})
-    task = _task(model(cell.network), config, images, progress)
+    task = _task(original(cell.network), config, images, progress)
     if cell.column == "retraining":
         tuned = _retrained(cell, config, images, progress)
         if cell.row == FLOAT:
@@ -106,7 +122,7 @@ def _result(cell: Cell, task: Task, found: list[Found], bits_per_weight: float) 
 
 def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: Progress) -> Config:
     """The formats that a search finds with no more weight bits than another row has."""
-    path, uniform = model(cell.network), without_passes(cell_config(replace(cell, row=within)))
+    path, uniform = original(cell.network), without_passes(cell_config(replace(cell, row=within)))
     graph = quantize_network(prepare_network(path, uniform, images.calibration), uniform)
     budget = Budget(cost="weight_bits", at_most=1.0)
     budget = budget.model_copy(update={"at_most": network_cost(budget, uniform, graph)})
@@ -117,7 +133,7 @@ def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: P
 def _retrained(cell: Cell, config: Config, images: Images, progress: Progress) -> Path:
     path = scratch() / f"{cell.network}-{ROWS[cell.row].preset}.onnx"
     task = Retraining(_training_data(cell, images), NETWORKS[cell.network].recipe.epochs, None, images.calibration)
-    retrain(model(cell.network), config, path, task, progress)
+    retrain(original(cell.network), config, path, task, progress)
     return path
 
 

@@ -49,8 +49,9 @@ bits of `int4`, all else is what `search:` has by default. Chosen and checked on
 Photographs: the first {CALIBRATION_PHOTOS} of 100 calibrate, the others are evaluated. CIFAR-10: {CALIBRATION_CIFAR10}
 training pictures calibrate, 5000 test pictures are evaluated. SQNR in dB is of each output of the network against
 float32; scores are those of [accuracy.md](accuracy.md), with 95 % intervals. All references are the original network's
-outputs in float32, also of retrained networks, but for ResNet-20's top-1, which is against labels. Bits per weight
-include exponents; the first number is of plain rounding, the second of the other columns.
+outputs in float32, also of retrained networks, but for ResNet-20's top-1, which is against labels. Where a network
+ends in a softmax, its input is the output here. Bits per weight include exponents; the first number is of plain
+rounding, the second of the other columns.
 """
 
 
