@@ -1,0 +1,115 @@
+"""What the passes that make up for quantization are worth on trained networks, each alone and together.
+
+Output SQNR on pictures that did not calibrate. `plain` is without passes and overrides, `recovery` a preset as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos
+from benchmarks.figures import Figure
+from bfpc.config import Config, load_config
+from bfpc.config_sections import Passes
+from bfpc.data import open_inputs
+from bfpc.evaluation.task import Candidate, Task, output_sqnr_db, run_task
+from bfpc.jobs import Engine, open_engine
+from bfpc.pipeline import Prepared, prepare_network, quantize_network
+from bfpc.progress import silent
+from bfpc.runtime.signature import input_specs, read_signature
+
+PHOTOS, CIFAR10_PICTURES = (32, 16), (64, 256)  # how many calibrate, how many are compared
+TITLE = (
+    f"Recovery: calibrated on {PHOTOS[0]} pictures, compared on {PHOTOS[1]} others "
+    f"(resnet20: {CIFAR10_PICTURES[0]} and {CIFAR10_PICTURES[1]})"
+)
+WIDE_ENDS = {"int54": 8, "int8": 12}  # mantissa bits of the first and last layer
+LEAST_GAIN = {"int54": 3.0}  # dB that recovery must gain over plain rounding
+
+Sections = dict[str, Any]
+
+
+def measure() -> Iterator[Figure]:
+    with open_engine(processes=1) as engine:
+        for name in available():
+            for preset in WIDE_ENDS:
+                yield from measure_network(name, preset, engine)
+
+
+def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
+    """The SQNR of every variant of a preset, as it comes."""
+    chosen, calibrating = load_config(preset), _counts(name)[0]
+    shared = {"calibration": {"images": calibrating}, "preprocessing": TRAINED[name].preprocessing.model_dump()}
+    configs = {what: changed(chosen, shared | changes) for what, changes in variants(preset).items()}
+    prepared = prepare_network(model(name), configs["plain"], _pictures(name)[0])
+    found: dict[str, float] = {}  # by the config: some are the same
+    for what, config in configs.items():
+        if (text := repr(config)) not in found:
+            found[text] = _sqnr_db(name, prepared, config, engine)
+        plain = found[repr(configs["plain"])]
+        bar = plain + LEAST_GAIN[preset] if what == "recovery" and preset in LEAST_GAIN else None
+        yield Figure(f"{name} {preset}, {what}", found[text], "dB SQNR", bar, more_is_better=True)
+
+
+def variants(preset: str) -> dict[str, Sections]:
+    """What each variant changes in the preset's config."""
+    off = dict.fromkeys(Passes.model_fields, False)
+    plain: Sections = {"passes": off, "overrides": []}
+    alone = {name: plain | {"passes": off | {name: True}} for name in off}
+    both = {"compensate_rounding": True, "correct_bias": True}
+    wide = {"mantissa_bits": WIDE_ENDS[preset]}
+    ends = {
+        "overrides": [{"position": "first", "weight": wide}, {"position": "last", "weight": wide}],
+        "formats": {"input": wide},
+    }
+    return {
+        "plain": plain,
+        "plain, signed maps": plain | {"formats": {"activation": {"unsigned": False}}},
+        **alone,
+        "plain, first and last layer wide": plain | ends,
+        "compensate_rounding and correct_bias": plain | {"passes": off | both},
+        "recovery": {},
+        "recovery, first and last layer wide": ends,
+        **{f"recovery and {name}": {"passes": {name: True}} for name in off if not getattr(Passes(), name)},
+    }
+
+
+def changed(config: Config, changes: Sections) -> Config:
+    """The config with what these sections hold, key by key; their overrides stand in place of its own."""
+    return Config.model_validate(_merged(config.model_dump(mode="json"), changes))
+
+
+def _merged(given: Sections, changes: Sections) -> Sections:
+    both = {key: _merged(given[key], changes[key]) for key in given.keys() & changes if isinstance(given[key], dict)}
+    return {**given, **changes, **both}
+
+
+def _counts(name: str) -> tuple[int, int]:
+    return CIFAR10_PICTURES if TRAINED[name].pictures == "cifar10" else PHOTOS
+
+
+def _pictures(name: str) -> tuple[Path, Path]:
+    """Those that calibrate, and those that are compared."""
+    calibrating, compared = _counts(name)
+    if TRAINED[name].pictures != "cifar10":
+        return photos(calibrating)
+    preprocessing = TRAINED[name].preprocessing
+    return cifar10_pictures("train", calibrating, preprocessing), cifar10_pictures("test", compared, preprocessing)
+
+
+def _sqnr_db(name: str, prepared: Prepared, config: Config, engine: Engine) -> float:
+    """Of the outputs of the network that `config` makes, on the pictures that are compared."""
+    candidate = Candidate(quantize_network(prepared, config), prepared.network.host, config)
+    network = prepared.network
+    signature = read_signature(network.model, network.graph)
+    specs = input_specs(signature, network.graph)
+    inputs = open_inputs(_pictures(name)[1], specs, config.preprocessing, _counts(name)[1])
+    onnx = network.model.SerializeToString(deterministic=True)
+    found = run_task(engine, Task(onnx, name, signature, inputs, None, (), (candidate,)), silent)
+    sqnr_db = output_sqnr_db([reduce(add, sums) for sums in zip(*(batch[1].sums for batch in found), strict=True)])
+    assert sqnr_db is not None
+    return sqnr_db
