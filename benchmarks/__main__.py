@@ -16,6 +16,7 @@ from benchmarks import (
     feature_memory,
     partition,
     quantizer,
+    recovery,
     schedule,
     sensitivity,
 )
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "partition": partition,
     "bits_per_weight": bits_per_weight,
     "exactness": exactness,
+    "recovery": recovery,
     "sensitivity": sensitivity,
     "auto": auto,
 }
