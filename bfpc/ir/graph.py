@@ -138,6 +138,12 @@ class Graph:
         return (node for node in self.nodes if isinstance(node.op, Layer))
 
     @property
+    def shared_weights(self) -> frozenset[str]:
+        """The weights that several layers read."""
+        names = [node.inputs["weight"] for node in self.layers if "weight" in node.inputs]
+        return frozenset(name for name in names if names.count(name) > 1)
+
+    @property
     def stages(self) -> dict[str, int]:
         """The stage in which each value is made: the first in which all that it depends on is there."""
         stages = {port.value: port.stage for port in self.inputs}

@@ -79,7 +79,7 @@ def adjust_layers(
     quantized = _Walk(graph, dict(graph.constants), dict(maps), prepare)
     floating = _Walk(original, dict(original.constants), dict(original_maps), prepare)
     readers, nodes = graph.consumers(), []
-    shared = _shared_weights(graph)
+    shared = graph.shared_weights  # no rounding suits the inputs of all that read them
     for node, float_node in progress(list(zip(graph.nodes, original.nodes, strict=True)), "adjusting layers"):
         floating.maps[node.name] = floating.run(float_node)
         if isinstance(node.op, Conv | Depthwise):
@@ -94,12 +94,6 @@ def adjust_layers(
             if name in readers and readers[name][-1].name == node.name:
                 del quantized.maps[name], floating.maps[name]
     return graph.with_nodes(nodes, quantized.constants)
-
-
-def _shared_weights(graph: Graph) -> frozenset[str]:
-    """Weights that several layers read: no rounding suits the inputs of all."""
-    names = [node.inputs["weight"] for node in graph.layers if "weight" in node.inputs]
-    return frozenset(name for name in names if names.count(name) > 1)
 
 
 def _compensated(walk: _Walk, node: Node, weight: np.ndarray, choose_offsets: ChooseOffsets) -> Node:

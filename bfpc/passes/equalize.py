@@ -25,7 +25,7 @@ from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Clip, Conv, Depthwise, Layer, Pass, PositionScale, PRelu
 from bfpc.passes.calibrate import Statistics
 
-Exponents = NDArray[np.int64]  # of the factors of a value's channels
+Exponents = NDArray[np.int32]  # of the factors of a value's channels
 Powers = NDArray[np.float64]  # of channels: mean squares
 MOST_OCTAVES = 3  # a factor is 2**-3 to 2**3
 
@@ -35,7 +35,7 @@ def equalize(graph: Graph, exponents: Mapping[str, Exponents]) -> Graph:
     constants, nodes = dict(graph.constants), []
     for node in graph.nodes:
         if isinstance(node.op, Conv | Depthwise):
-            own, read = (exponents.get(name, np.zeros(1, np.int64)) for name in (node.name, node.inputs["x"]))
+            own, read = (exponents.get(name, np.zeros(1, np.int32)) for name in (node.name, node.inputs["x"]))
             columns = read[:, np.newaxis] if isinstance(node.op, Depthwise) else read
             shifts = {"weight": (own[:, np.newaxis] - columns)[:, :, np.newaxis, np.newaxis], "bias": own}
             changed = {role: shift for role, shift in shifts.items() if role in node.inputs and shift.any()}
@@ -74,7 +74,7 @@ def _balance(maps: Powers, weights: Powers | None) -> Exponents:
     """
     alive = (maps > 0) & (True if weights is None else weights > 0)
     octaves = -np.log2(maps[alive]) / 2 if weights is None else np.log2(weights[alive] / maps[alive]) / 4
-    exponents = np.zeros(len(maps), np.int64)
+    exponents = np.zeros(len(maps), np.int32)
     if alive.any():
         exponents[alive] = np.rint(octaves - np.median(octaves)).clip(-MOST_OCTAVES, MOST_OCTAVES)
     return exponents
@@ -94,13 +94,13 @@ def _scalable_groups(graph: Graph) -> list[list[str]]:
     """The values that can be scaled, in groups that need the same factors: terms of a sum, and the sum."""
     groups = {value.name: [value.name] for value in (*graph.values, *(node.output for node in graph.nodes))}
     fixed = {value.name for value in graph.values} | graph.output_names
-    shared = _shared_weights(graph)
+    shared = graph.shared_weights
     for node in graph.nodes:
         tied = [node.name, *_tied_inputs(graph, node)]
         if not _scales_along(node):
             fixed.update(tied)
-        elif node.inputs.get("weight") in shared:
-            fixed.update([*tied, node.inputs["x"]])
+        if node.inputs.get("weight") in shared or (isinstance(node.op, Conv) and node.op.groups > 1):
+            fixed.update([*tied, node.inputs["x"]])  # its weights cannot change for it alone, channel by channel
         for name in tied[1:]:
             _join(groups, tied[0], name)
     distinct = {id(group): group for group in groups.values()}
@@ -111,12 +111,6 @@ def _join(groups: dict[str, list[str]], one: str, other: str) -> None:
     if groups[one] is not groups[other]:
         groups[one] += groups[other]
         groups |= dict.fromkeys(groups[other], groups[one])
-
-
-def _shared_weights(graph: Graph) -> frozenset[str]:
-    """Weights that several layers read: they can be scaled for one of them only."""
-    names = [node.inputs["weight"] for node in graph.layers if "weight" in node.inputs]
-    return frozenset(name for name in names if names.count(name) > 1)
 
 
 def _tied_inputs(graph: Graph, node: Node) -> list[str]:
@@ -132,6 +126,5 @@ def _scales_along(node: Node) -> bool:
     tail = node.op.tail
     multiplies = "residual" in node.inputs and tail.residual == "multiply"
     pads = isinstance(node.op, Pass) and node.op.pad_value != 0
-    grouped = isinstance(node.op, Conv) and node.op.groups > 1
     homogeneous = tail.activation == Clip() or isinstance(tail.activation, PRelu | PositionScale | None)
-    return homogeneous and not (multiplies or pads or grouped)
+    return homogeneous and not (multiplies or pads)

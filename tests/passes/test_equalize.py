@@ -29,6 +29,7 @@ constant @b : 4 [float32]
 constant @v : 4x4x1x1 [float32]
 constant @w : 4x4x1x1 [float32]
 """
+FACTORS = {"y": np.array([1, 0, -2, 3], np.int32)}
 TRUNK = """\
 input "x" = %x (N, C, H, W) : 4x8x8
 %a = Conv(x=%x, weight=@w0) {kernel=(1, 1)} : 6x8x8
@@ -61,7 +62,7 @@ def random_factors(graph: Graph, seed: int = 0) -> dict[str, Exponents]:
     chosen: dict[int, Exponents] = {}
     same = choose_factors(graph, statistics_of(graph))
     return {
-        name: chosen.setdefault(id(exponents), random.integers(-3, 4, len(exponents)))
+        name: chosen.setdefault(id(exponents), random.integers(-3, 4, len(exponents), np.int32))
         for name, exponents in same.items()
     }
 
@@ -84,10 +85,10 @@ def test_a_layer_and_the_layer_that_reads_it_get_other_weights() -> None:
         constant @y.equalized_weight : 4x4x1x1 [float32]
         constant @z.equalized_weight : 4x4x1x1 [float32]
         """,
-        partial(equalize, exponents={"y": np.array([1, 0, -2, 3])}),
+        partial(equalize, exponents=FACTORS),
     )
     before = graph_of(TWO_LAYERS)
-    after = equalize(before, {"y": np.array([1, 0, -2, 3])})
+    after = equalize(before, FACTORS)
     factors = np.array([2, 1, 0.25, 8], np.float32)
     np.testing.assert_array_equal(after.array("y.equalized_bias"), before.array("b") * factors)
     np.testing.assert_array_equal(after.array("y.equalized_weight"), before.array("w") * factors[:, None, None, None])
@@ -103,7 +104,7 @@ def test_every_value_is_the_same_in_every_bit_but_for_its_factors(text: str) -> 
     names = [node.name for node in graph.nodes]
     before, after = (Emulator(each, names).run(maps) for each in (graph, equalized))
     for name in names:
-        scaled = np.ldexp(before[name], factors.get(name, np.zeros(1, np.int64))[:, np.newaxis, np.newaxis])
+        scaled = np.ldexp(before[name], factors.get(name, np.zeros(1, np.int32))[:, np.newaxis, np.newaxis])
         np.testing.assert_array_equal(after[name], scaled, err_msg=name)
 
 
@@ -184,8 +185,10 @@ def test_a_map_that_is_read_otherwise_stays(z: str, shape: str) -> None:
     assert scaled_values(text) == set()
 
 
-def test_outputs_and_maps_of_layers_that_share_weights_stay() -> None:
+def test_outputs_and_maps_of_layers_with_groups_or_shared_weights_stay() -> None:
     assert scaled_values(TWO_LAYERS.replace('output "z"', 'output "y" = %y (N, C, H, W)\noutput "z"')) == set()
+    grouped = TWO_LAYERS.replace("@v : 4x4", "@v : 4x2").replace("@v) {", "@v) {groups=2, ")
+    assert scaled_values(grouped) == set()
     assert scaled_values(TWO_LAYERS.replace("@v", "@w").replace("constant @w : 4x4x1x1 [float32]\n", "", 1)) == set()
 
 
