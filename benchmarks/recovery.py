@@ -1,6 +1,7 @@
 """What the passes that make up for quantization are worth on trained networks, each alone and together.
 
-Output SQNR on pictures that did not calibrate. `plain` is without passes and overrides, `recovery` a preset as it is.
+Output SQNR on pictures that did not calibrate. `plain` has a preset's formats, without passes and overrides, `recovery`
+is the preset as it is. Its overrides give the first and last layer more bits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TITLE = (
     f"Recovery: calibrated on {PHOTOS[0]} pictures, compared on {PHOTOS[1]} others "
     f"(resnet20: {CIFAR10_PICTURES[0]} and {CIFAR10_PICTURES[1]})"
 )
-WIDE_ENDS = {"int54": 8, "int8": 12}  # mantissa bits of the first and last layer
+PRESETS = ("int54", "int8")
 LEAST_GAIN = {"int54": 3.0}  # dB that recovery must gain over plain rounding
 
 Sections = dict[str, Any]
@@ -36,7 +37,7 @@ Sections = dict[str, Any]
 def measure() -> Iterator[Figure]:
     with open_engine(processes=1) as engine:
         for name in available():
-            for preset in WIDE_ENDS:
+            for preset in PRESETS:
                 yield from measure_network(name, preset, engine)
 
 
@@ -44,7 +45,7 @@ def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
     """The SQNR of every variant of a preset, as it comes."""
     chosen, calibrating = load_config(preset), _counts(name)[0]
     shared = {"calibration": {"images": calibrating}, "preprocessing": TRAINED[name].preprocessing.model_dump()}
-    configs = {what: changed(chosen, shared | changes) for what, changes in variants(preset).items()}
+    configs = {what: changed(chosen, shared | changes) for what, changes in variants().items()}
     prepared = prepare_network(model(name), configs["plain"], _pictures(name)[0])
     found: dict[str, float] = {}  # by the config: some are the same
     for what, config in configs.items():
@@ -55,25 +56,18 @@ def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
         yield Figure(f"{name} {preset}, {what}", found[text], "dB SQNR", bar, more_is_better=True)
 
 
-def variants(preset: str) -> dict[str, Sections]:
-    """What each variant changes in the preset's config."""
+def variants() -> dict[str, Sections]:
+    """What each variant changes in a preset."""
     off = dict.fromkeys(Passes.model_fields, False)
-    plain: Sections = {"passes": off, "overrides": []}
-    alone = {name: plain | {"passes": off | {name: True}} for name in off}
-    both = {"compensate_rounding": True, "correct_bias": True}
-    wide = {"mantissa_bits": WIDE_ENDS[preset]}
-    ends = {
-        "overrides": [{"position": "first", "weight": wide}, {"position": "last", "weight": wide}],
-        "formats": {"input": wide},
-    }
+    alone: Sections = {"overrides": []}
     return {
-        "plain": plain,
-        "plain, signed maps": plain | {"formats": {"activation": {"unsigned": False}}},
-        **alone,
-        "plain, first and last layer wide": plain | ends,
-        "compensate_rounding and correct_bias": plain | {"passes": off | both},
+        "plain": alone | {"passes": off},
+        "plain, signed maps": alone | {"passes": off, "formats": {"activation": {"unsigned": False}}},
+        **{name: alone | {"passes": off | {name: True}} for name in off},
+        "compensate_rounding and correct_bias": alone
+        | {"passes": off | {"compensate_rounding": True, "correct_bias": True}},
+        "overrides": {"passes": off},
         "recovery": {},
-        "recovery, first and last layer wide": ends,
         **{f"recovery and {name}": {"passes": {name: True}} for name in off if not getattr(Passes(), name)},
     }
 
