@@ -24,8 +24,12 @@ TITLE = (
 PRESETS = ("int8", "int6", "int5", "int54", "int4")
 # The first pictures calibrate, as many as here and more choose, others are held out.
 CALIBRATION, CIFAR10_CALIBRATION = 8, 32
-PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 256, 1000
-SEARCH = {"weight_bits": list(range(2, 13)), "weight_block_sizes": [8, 16, 32, 64]}
+PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 1024, 1000
+SEARCH = {
+    "weight_bits": list(range(2, 13)),
+    "weight_block_sizes": [8, 16, 32, 64],
+    "weight_exponent_ranges": [3, 7],
+}
 BYTES = 2**20
 
 

@@ -203,6 +203,7 @@ class ArchitectureConfig(Section):
 
 Widths = Annotated[tuple[Annotated[int, _one_of(*MULTIPLIED_BITS)], ...], Strict(False), Field(min_length=1)]
 BlockSizes = Annotated[tuple[Annotated[int, _one_of(*BLOCK_SIZES)], ...], Strict(False), Field(min_length=1)]
+Octaves = Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_EXPONENT_RANGE)], ...], Strict(False), Field(min_length=1)]
 _WIDTHS_TEXT = f"a list of whole numbers from {MIN_MANTISSA_BITS} to {MAX_MANTISSA_BITS}"
 _BLOCK_SIZES_TEXT = f"a list of block sizes, each one of {_listed(BLOCK_SIZES)}"
 
@@ -238,6 +239,9 @@ class Search(Section):
     activation_block_sizes: BlockSizes = Field((16, 32), description=_BLOCK_SIZES_TEXT)
     weight_bits: Widths = Field((2, 3, 4, 5, 6, 7, 8), description=_WIDTHS_TEXT)
     weight_block_sizes: BlockSizes = Field((16, 32, 64), description=_BLOCK_SIZES_TEXT)
+    weight_exponent_ranges: Octaves = Field(
+        (3, 7), description=f"a list of whole numbers of octaves from 0 to {MAX_EXPONENT_RANGE}"
+    )
     checks: int = Field(32, ge=0, description="a whole number")
 
 

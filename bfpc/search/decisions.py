@@ -2,7 +2,8 @@
 
 Maps that are joined, and views of channels, take one format together, and so do layers that read the same weights; each
 is one decision. Its first option is the format that the config gives, overrides included; the others change mantissa
-bits and block size. What `formats.output` or `formats.input` fix of the network's outputs and inputs stays.
+bits and block size, of weights also the exponent range. What `formats.output` or `formats.input` fix of the network's
+outputs and inputs stays.
 """
 
 from __future__ import annotations
@@ -84,14 +85,13 @@ def list_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -
     return (*_map_decisions(graph, config, largest), *_weight_decisions(graph, config))
 
 
-def _options(given: Format, widths: Sequence[int], block_sizes: Sequence[int], fixed: Set[str]) -> list[Format]:
-    """The given format, then what it becomes with other mantissa bits and block sizes, but for the keys fixed."""
+def _options(given: Format, candidates: Mapping[str, Sequence[int]], fixed: Set[str] = frozenset()) -> list[Format]:
+    """The given format, then what it becomes with each combination of the candidates, but for the keys fixed."""
     values = {key: getattr(given, key) for key in type(given).model_fields}
-    free = values.keys() - fixed
+    free = values.keys() & candidates.keys() - fixed
     found = {tuple(values.values()): values}
-    for bits, block in product(sorted(set(widths)), block_sizes):
-        changes = {"mantissa_bits": bits, "block_size": block}
-        changed = values | {key: value for key, value in changes.items() if key in free}
+    for combination in product(*(sorted(set(candidates[key])) for key in sorted(free))):
+        changed = values | dict(zip(sorted(free), combination, strict=True))
         found.setdefault(tuple(changed.values()), changed)
     return [type(given)(**each) for each in found.values()]
 
@@ -113,9 +113,12 @@ def _map_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -
             if owner in graph.output_names:
                 fixed = config.formats.output.model_fields_set
         tops = [top_of(largest[owners[member]]) for member in members]
-        formats = _options(given, search.activation_bits, search.activation_block_sizes, fixed)
+        candidates = {"mantissa_bits": search.activation_bits, "block_size": search.activation_block_sizes}
         placed = [(assigned.format(member), top) for member, top in zip(members, tops, strict=True)]
-        options = tuple(Option(each, tuple(_stored(had, each, top) for had, top in placed)) for each in formats)
+        options = tuple(
+            Option(each, tuple(_stored(had, each, top) for had, top in placed))
+            for each in _options(given, candidates, fixed)
+        )
         yield Decision("input" if owner in inputs else "map", owner, tuple(members), options)
 
 
@@ -130,13 +133,19 @@ def _weight_decisions(graph: Graph, config: Config) -> Iterator[Decision]:
     for node in graph.layers:
         if "weight" in node.inputs:
             readers.setdefault(node.inputs["weight"], []).append(node)
+    search = config.search
+    candidates = {
+        "mantissa_bits": search.weight_bits,
+        "block_size": search.weight_block_sizes,
+        "exponent_range": search.weight_exponent_ranges,
+    }
     for constant, nodes in readers.items():
         weight = graph.array(constant)
         top, taps = top_of(float(np.abs(weight).max(initial=0))), prod(weight.shape[2:])
         formats = layer_formats(graph, config, nodes[0])
         given = formats.depthwise_weight if isinstance(nodes[0].op, Depthwise) else formats.weight
         options = []
-        for chosen in _options(given, config.search.weight_bits, config.search.weight_block_sizes, set()):
+        for chosen in _options(given, candidates):
             block = chosen.block_size if isinstance(chosen, BlockFormat) else taps
             stored = BfpFormat(chosen.mantissa_bits, block, chosen.exponent_range).with_top(top)
             options.append(Option(chosen, (stored,) * len(nodes)))
