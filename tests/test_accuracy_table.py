@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy_table.bars import Bar, all_bars, mean_sqnr_db, value_of
-from benchmarks.accuracy_table.cells import FLOAT, NETWORKS, Cell, all_cells, cell_config
+from benchmarks.accuracy_table.cells import FLOAT, NETWORKS, Cell, all_cells, cell_config, config_digest
 from benchmarks.accuracy_table.page import accuracy_page
 from benchmarks.accuracy_table.results import Result, Results, load_results, save_results
 from bfpc.comparison import Score
@@ -16,9 +16,10 @@ from bfpc.comparison import Score
 PLAIN, RECOVERED = Cell("mobilenetv2", "int5/4", "plain"), Cell("mobilenetv2", "int5/4", "recovery")
 
 
-def result(sqnr_db: float, top1: float) -> Result:
+def result(sqnr_db: float, top1: float, cell: Cell | None = None) -> Result:
+    """cell: that it was measured for with its config of today."""
     scores = {"top1_agreement": Score("top1_agreement", top1, top1 - 0.02, top1 + 0.01, 68)}
-    return Result("key", 68, 4.25, {"logits": sqnr_db}, scores)
+    return Result(config_digest(cell) if cell else "old", "model", 68, 4.25, {"logits": sqnr_db}, scores)
 
 
 def line(page: str, *parts: str) -> str:
@@ -73,14 +74,22 @@ def test_what_is_not_measured_is_a_dash() -> None:
 
 
 def test_a_cell_shows_size_noise_and_score_with_its_interval() -> None:
-    page = section({PLAIN: result(3.44, 0.5), RECOVERED: result(7.26, 0.9)}, "mobilenetv2")
+    page = section({PLAIN: result(3.44, 0.5, PLAIN), RECOVERED: result(7.26, 0.9, RECOVERED)}, "mobilenetv2")
     expected = "| `int5/4` | 4.25, 4.25 | 3.4 dB; 50.0 % (48.0 to 51.0) | 7.3 dB; 90.0 % (88.0 to 91.0) | - |"
     assert line(page, "`int5/4`") == expected
 
 
+def test_what_was_measured_with_another_config_is_marked() -> None:
+    results = {PLAIN: result(3.0, 0.5, PLAIN), RECOVERED: result(7.0, 0.9)}
+    assert line(section(results, "mobilenetv2"), "`int5/4`").endswith(
+        "(48.0 to 51.0) | 7.0 dB; 90.0 % (88.0 to 91.0)\\* | - |"
+    )
+    assert line(accuracy_page(results), "MobileNetV2", "over plain rounding").endswith("| met\\* |")
+
+
 @pytest.mark.parametrize(("recovered_db", "verdict"), [(6.0, "met"), (5.99, "**missed**")])
 def test_a_bar_is_met_from_its_bound_on(recovered_db: float, verdict: str) -> None:
-    page = accuracy_page({PLAIN: result(3.0, 0.5), RECOVERED: result(recovered_db, 0.9)})
+    page = accuracy_page({PLAIN: result(3.0, 0.5, PLAIN), RECOVERED: result(recovered_db, 0.9, RECOVERED)})
     assert line(page, "MobileNetV2", "over plain rounding").endswith(f"| +3 dB | {verdict} |")
 
 

@@ -11,9 +11,9 @@ import argparse
 import time
 
 from benchmarks.accuracy_table.cells import COLUMNS, NETWORKS, ROWS, Cell, all_cells
-from benchmarks.accuracy_table.measuring import cell_key, measure_cell
+from benchmarks.accuracy_table.measuring import measure_cell, model_digest
 from benchmarks.accuracy_table.page import PAGE, accuracy_page, cell_figures
-from benchmarks.accuracy_table.results import load_results, save_results
+from benchmarks.accuracy_table.results import is_current, load_results, save_results
 from benchmarks.builds import available
 from bfpc.jobs import Engine, open_engine
 from bfpc.progress import silent
@@ -46,7 +46,7 @@ def _is_wanted(cell: Cell, arguments: argparse.Namespace) -> bool:
 def _measure(cell: Cell, engine: Engine, *, again: bool) -> None:
     """Keeps what the cell holds now, whoever else wrote meanwhile."""
     known = load_results().get(cell)
-    if known is not None and known.key == cell_key(cell) and not again:
+    if known and is_current(cell, known) and known.model == model_digest(cell.network) and not again:
         return
     start = time.monotonic()
     result = measure_cell(cell, engine, silent)

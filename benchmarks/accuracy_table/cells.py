@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.builds import TRAINED
+from bfpc import __version__
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Passes
 
@@ -119,3 +122,17 @@ def without_passes(config: Config) -> Config:
     """The config without the passes that make up for what quantization loses."""
     passes = Passes.model_validate(dict.fromkeys(Passes.model_fields, False))
     return config.model_copy(update={"passes": passes})
+
+
+def config_digest(cell: Cell) -> str:
+    """Another one as soon as the cell has to be measured anew, the network aside: of config, epochs and version."""
+    config = cell_config(cell)
+    document = config.model_dump(mode="json")
+    document["passes"] = [name for name, on in config.passes if on]  # one more that is off changes nothing
+    epochs = NETWORKS[cell.network].recipe.epochs if cell.column == "retraining" else 0
+    return digest(json.dumps([document, epochs, __version__], sort_keys=True).encode())
+
+
+def digest(content: bytes) -> str:
+    """Of a config, or a model."""
+    return hashlib.sha256(content).hexdigest()[:16]

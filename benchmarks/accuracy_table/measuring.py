@@ -5,8 +5,6 @@ The reference is the original network in float32, also of a network that was ret
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from functools import cache, reduce
 from operator import add
@@ -22,12 +20,13 @@ from benchmarks.accuracy_table.cells import (
     ROWS,
     Cell,
     cell_config,
+    config_digest,
+    digest,
     without_passes,
 )
 from benchmarks.accuracy_table.results import Result
 from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, model, photos, scratch
 from benchmarks.measuring import measuring
-from bfpc import __version__
 from bfpc.config import Config
 from bfpc.config_sections import Budget
 from bfpc.evaluation.evaluate import DataSet, make_task
@@ -65,17 +64,12 @@ def original(network: str) -> Path:
     return path
 
 
-def cell_key(cell: Cell) -> str:
-    """Another one as soon as the cell would have to be measured anew: of the model, the config and the version."""
-    config = cell_config(cell).model_dump(mode="json")
-    config["passes"] = [name for name, on in cell_config(cell).passes if on]  # one more that is off changes nothing
-    epochs = NETWORKS[cell.network].recipe.epochs if cell.column == "retraining" else 0
-    digest = hashlib.sha256(original(cell.network).read_bytes())
-    digest.update(json.dumps([config, epochs, __version__], sort_keys=True).encode())
-    return digest.hexdigest()[:16]
+def model_digest(network: str) -> str:
+    return digest(original(network).read_bytes())
 
 
 def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
+    digests = config_digest(cell), model_digest(cell.network)
     images, within = _images(cell), ROWS[cell.row].within
     config = cell_config(cell) if within is None else _chosen(cell, within, images, engine, progress)
     config = config.model_copy(update={"measure": measuring(cell.network)})
@@ -91,7 +85,7 @@ def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
     if cell.row == FLOAT:
         task, size = replace(task, candidates=()), float_weight_size(candidate)
     found = [batch[-1] for batch in run_task(engine, task, progress)]
-    return _result(cell, task, found, size.bits_per_weight)
+    return _result(digests, task, found, size.bits_per_weight)
 
 
 def _task(path: Path, config: Config, images: Images, progress: Progress) -> Task:
@@ -99,7 +93,7 @@ def _task(path: Path, config: Config, images: Images, progress: Progress) -> Tas
     return task
 
 
-def _result(cell: Cell, task: Task, found: list[Found], bits_per_weight: float) -> Result:
+def _result(digests: tuple[str, str], task: Task, found: list[Found], bits_per_weight: float) -> Result:
     """found: batch by batch."""
     sums = [reduce(add, batches) for batches in zip(*(batch.sums for batch in found), strict=True)]
     compared = [
@@ -112,7 +106,7 @@ def _result(cell: Cell, task: Task, found: list[Found], bits_per_weight: float) 
         for score in measure.summarize(items)
     ]
     return Result(
-        cell_key(cell),
+        *digests,
         len(task.inputs),
         bits_per_weight,
         {each.name: each.sqnr_db for each in compared if each.sqnr_db is not None},

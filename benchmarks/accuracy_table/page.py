@@ -16,11 +16,11 @@ from benchmarks.accuracy_table.cells import (
     Cell,
     Network,
 )
-from benchmarks.accuracy_table.results import Result, Results
+from benchmarks.accuracy_table.results import Result, Results, is_current
 from bfpc.evaluation.weights import FLOAT_BITS
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy_table.md"
-NOTHING, NEXT = "-", ", "
+NOTHING, NEXT, OLD = "-", ", ", "\\*"
 UNITS = {SQNR: "dB", BITS: "bits"}
 
 INTRODUCTION = f"""\
@@ -29,7 +29,7 @@ INTRODUCTION = f"""\
 
 Trained networks in every format, and what the means against quantization noise are worth. `make accuracy_table`
 measures what is missing or whose model or config changed, cell by cell, and writes this page; "{NOTHING}" is not
-measured yet.
+measured yet, and "{OLD}" was measured before the config changed.
 
 | column | |
 |---|---|
@@ -85,12 +85,12 @@ def _recipe(network: Network) -> tuple[str, ...]:
 
 
 def _bars(results: Results) -> str:
-    rows = [_bar(bar, value_of(bar, results)) for bar in all_bars()]
+    rows = [_bar(bar, results) for bar in all_bars()]
     return f"## The bars\n\n{_table(('network', 'what', 'measured', 'at least', ''), rows)}"
 
 
-def _bar(bar: Bar, value: float | None) -> tuple[str, ...]:
-    network = NETWORKS[bar.cell.network].title
+def _bar(bar: Bar, results: Results) -> tuple[str, ...]:
+    network, value = NETWORKS[bar.cell.network].title, value_of(bar, results)
     sign, unit = ("", _unit(bar)) if bar.other is None else ("+", _unit(bar).replace("%", "points"))
     bound = f"{bar.at_least:{sign}g} {unit}"
     if value is None:
@@ -148,7 +148,11 @@ def cell_figures(cell: Cell, results: Results) -> str:
         return NOTHING
     found = results[cell]
     sqnr_db = f"{NEXT.join(f'{value:.1f}' for value in found.sqnr_db.values())} dB; " if found.sqnr_db else ""
-    return f"{sqnr_db}{_score(found, network)}"
+    return f"{sqnr_db}{_score(found, network)}{_mark(cell, results)}"
+
+
+def _mark(cell: Cell, results: Results) -> str:
+    return "" if is_current(cell, results[cell]) else OLD
 
 
 def _score(found: Result, network: Network) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.accuracy_table.cells import Cell, all_cells
+from benchmarks.accuracy_table.cells import Cell, all_cells, config_digest
 from bfpc.comparison import Score
 
 RESULTS = Path(__file__).parents[2] / "docs" / "accuracy_table.json"
@@ -15,9 +15,10 @@ RESULTS = Path(__file__).parents[2] / "docs" / "accuracy_table.json"
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell holds. key: of what it was measured with; sqnr_db: by output, none of float32."""
+    """What a cell holds. config, model: digests of what it was measured with; sqnr_db: by output, none of float32."""
 
-    key: str
+    config: str
+    model: str
     images: int
     bits_per_weight: float
     sqnr_db: dict[str, float] = field(default_factory=dict)
@@ -25,6 +26,11 @@ class Result:
 
 
 Results = Mapping[Cell, Result]
+
+
+def is_current(cell: Cell, result: Result) -> bool:
+    """Whether the cell would be measured with the same config now."""
+    return result.config == config_digest(cell)
 
 
 def load_results(path: Path = RESULTS) -> dict[Cell, Result]:
