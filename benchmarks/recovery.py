@@ -1,7 +1,7 @@
 """What the passes that make up for quantization are worth on trained networks, each alone and together.
 
 Output SQNR on pictures that did not calibrate. `plain` has a preset's formats, without passes and overrides, `recovery`
-is the preset as it is. Its overrides give the first and last layer more bits.
+is the preset as it is, with more bits for the input and for the first and last layer.
 """
 
 from __future__ import annotations
@@ -44,25 +44,24 @@ def measure() -> Iterator[Figure]:
 def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
     """The SQNR of every variant of a preset, as it comes."""
     chosen, calibrating = load_config(preset), _counts(name)[0]
+    bits = chosen.formats.activation.mantissa_bits
     shared = {"calibration": {"images": calibrating}, "preprocessing": TRAINED[name].preprocessing.model_dump()}
-    configs = {what: changed(chosen, shared | changes) for what, changes in variants().items()}
+    configs = {what: changed(chosen, shared | changes) for what, changes in variants(bits).items()}
     prepared = prepare_network(model(name), configs["plain"], _pictures(name)[0])
-    found: dict[str, float] = {}  # by the config: some are the same
+    found: dict[str, float] = {}
     for what, config in configs.items():
-        if (text := repr(config)) not in found:
-            found[text] = _sqnr_db(name, prepared, config, engine)
-        plain = found[repr(configs["plain"])]
-        bar = plain + LEAST_GAIN[preset] if what == "recovery" and preset in LEAST_GAIN else None
-        yield Figure(f"{name} {preset}, {what}", found[text], "dB SQNR", bar, more_is_better=True)
+        found[what] = _sqnr_db(name, prepared, config, engine)
+        bar = found["plain"] + LEAST_GAIN[preset] if what == "recovery" and preset in LEAST_GAIN else None
+        yield Figure(f"{name} {preset}, {what}", found[what], "dB SQNR", bar, more_is_better=True)
 
 
-def variants() -> dict[str, Sections]:
-    """What each variant changes in a preset."""
+def variants(activation_bits: int) -> dict[str, Sections]:
+    """What each variant changes in a preset for maps of so many bits."""
     off = dict.fromkeys(Passes.model_fields, False)
-    alone: Sections = {"overrides": []}
+    alone: Sections = {"overrides": [], "formats": {"input": {"mantissa_bits": activation_bits}}}
     return {
         "plain": alone | {"passes": off},
-        "plain, signed maps": alone | {"passes": off, "formats": {"activation": {"unsigned": False}}},
+        "plain, signed maps": _merged(alone, {"passes": off, "formats": {"activation": {"unsigned": False}}}),
         **{name: alone | {"passes": off | {name: True}} for name in off},
         "compensate_rounding and correct_bias": alone
         | {"passes": off | {"compensate_rounding": True, "correct_bias": True}},

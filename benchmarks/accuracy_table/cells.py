@@ -106,6 +106,7 @@ def cell_config(cell: Cell) -> Config:
         document["formats"]["weight"]["mantissa_bits"] = 5
     if cell.column == "plain":
         document["overrides"] = []
+        document["formats"].pop("input", None)
     if cell.column == "retraining":
         document["training"] = NETWORKS[cell.network].recipe.training
     if ROWS[cell.row].within is not None:
