@@ -95,13 +95,9 @@ def _bar(bar: Bar, results: Results) -> tuple[str, ...]:
     bound = f"{bar.at_least:{sign}g} {unit}"
     if value is None:
         return network, bar.what, NOTHING, bound, NOTHING
-    return (
-        network,
-        bar.what,
-        f"{value:{sign}.2f} {unit}",
-        bound,
-        "met" if round(value, 9) >= bar.at_least else "**missed**",
-    )
+    verdict = "met" if round(value, 9) >= bar.at_least else "**missed**"
+    marks = {_mark(cell, results) for cell in (bar.cell, bar.other) if cell is not None}
+    return network, bar.what, f"{value:{sign}.2f} {unit}", bound, verdict + max(marks)
 
 
 def _unit(bar: Bar) -> str:
