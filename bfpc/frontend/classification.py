@@ -114,15 +114,16 @@ def _returning_tensor(value: onnx_ir.Value, net: GraphBuilder) -> Tensor:
     names = [] if producer is None else [input_name(producer, index) for index in range(len(producer.inputs))]
     first = next((net.tensors[name] for name in names if name in net.tensors), None)
     is_told = tensor.axes != AXES_OF_RANK[len(tensor.axes)]  # by what reads it
-    if first is None or (is_told and not _has_channels_at(first, tensor.axes.index("C"))):
+    if first is None or (is_told and not _share_channels(first, tensor)):
         return tensor
     if first.is_whole and first.shape == tensor.shape and "C" in first.axes:
         return replace(first, value=tensor.value)
     return tensor if is_told or not _fits(first, tensor.shape) else laid_out(tensor.value, tensor.shape, first.axes)
 
 
-def _has_channels_at(tensor: Tensor, axis: int) -> bool:
-    return len(tensor.axes) > axis and tensor.axes[axis] == "C"
+def _share_channels(first: Tensor, second: Tensor) -> bool:
+    """Whether the same axis of both is channels."""
+    return ("C", "C") in zip(first.axes, second.axes, strict=False)
 
 
 def _fits(model: Tensor, shape: tuple[int, ...]) -> bool:

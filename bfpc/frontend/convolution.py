@@ -6,6 +6,8 @@ between the positions, its filter turned around.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from bfpc.frontend.builder import GraphBuilder, has_input, weights
 from bfpc.frontend.tensor import Tensor
 from bfpc.frontend.unsupported import Unsupported
 from bfpc.frontend.windows import along_map, auto_pad, both_axes, explicit_pads, join_pads, resolve_pads
+from bfpc.ir.layout import Axes
 from bfpc.ir.operators import Conv, Pads, Pair
 
 Filter = NDArray[np.float32]
@@ -24,6 +27,7 @@ def import_conv(node: onnx_ir.Node, net: GraphBuilder) -> Tensor:
     given, groups = weights(node, 1), _groups(node)
     _check_weights(node, given.shape, groups, x)
     if _is_pointwise(node, given.shape, x):
+        x = replace(x, axes=_channels_second(x.axes))
         op, weight = Conv((1, 1), groups=groups), given.reshape(*given.shape[:2], 1, 1)
     else:
         x = net.map(node)
@@ -74,6 +78,11 @@ def _is_pointwise(node: onnx_ir.Node, shape: tuple[int, ...], x: Tensor) -> bool
     auto_pad(node)  # raises Unsupported for unknown modes; all of the others leave a single tap where it is
     alone = x.layout[1] == ("C" if x.map_shape[0] > 1 else "") and "C" not in x.axes[0]
     return len(shape) == len(x.axes) and set(shape[2:]) == {1} and not moves and alone
+
+
+def _channels_second(axes: Axes) -> Axes:
+    """The same axes, except that a single channel, which may stand anywhere or be missing, stands at the second."""
+    return axes[0], "C", *(group.replace("C", "") for group in axes[2:])
 
 
 def _two_dimensional(weight: Filter, x: Tensor) -> Filter:

@@ -333,6 +333,22 @@ def test_a_returning_tensor_keeps_the_layout_of_what_it_was_made_from(tmp_path: 
     assert_equivalent(network)
 
 
+def test_a_returning_tensor_may_have_no_axis_of_channels(tmp_path: Path) -> None:
+    """Its reader says so. A convolution that sees each position by itself reads it as it is, and makes such an axis."""
+    text = """(float[1,3,6,1] x) => (float[1,8,6,1] y) {
+        a = Conv(x, w)
+        line = Constant<value_ints=[1,1,6]>()
+        flat = Reshape(a, line)
+        b = Softmax<axis=2>(flat)
+        map = Constant<value_ints=[1,1,6,1]>()
+        back = Reshape(b, map)
+        y = Conv(back, v)
+    }"""
+    network = read(model_of(text, w=(1, 3, 1, 1), v=(8, 1, 1, 1)), tmp_path)
+    assert [(port.name, port.axes) for port in network.graph.inputs][1:] == [("b", ("N", "", "H"))]
+    assert_equivalent(network)
+
+
 def test_a_view_of_an_input_serves_both_devices(tmp_path: Path) -> None:
     text = f"""(float[1,6,6,3] x) => (float[1,8,6,6] y, float[1,3,6,6] z) {{
         first = Transpose<perm=[0,3,1,2]>(x)
