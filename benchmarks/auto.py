@@ -24,7 +24,7 @@ TITLE = (
 PRESETS = ("int8", "int6", "int5", "int54", "int4")
 # The first pictures calibrate, as many as here and more choose, others are held out.
 CALIBRATION, CIFAR10_CALIBRATION = 8, 32
-PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 1024, 1000
+PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 512, 1000
 SEARCH = {
     "weight_bits": list(range(2, 13)),
     "weight_block_sizes": [8, 16, 32, 64],

@@ -32,6 +32,7 @@ from bfpc.passes.filter_taps import patches
 from bfpc.passes.quantize_weights import offsets_rule
 
 CACHED_ELEMENTS = 1 << 27  # of all maps of all images together, in a worker's memory
+LOCAL_ROWS = 512  # positions at which the noise of rounded weights is seen at the layer itself
 MAP_AXES = ("N", "C", "H", "W")
 
 Noises = NDArray[np.float64]
@@ -92,14 +93,14 @@ def _answer(subject: Subject, floats: Mapping[str, Maps], question: Question) ->
     if not question.weights:
         return Answer(of_maps, ())
     layer = _Layer.of(subject, question.value, floats)
-    rounded = [relative_noise(clean, layer.with_rounded(format)) for format in question.weights]
+    rounded = [layer.rounding_noise(format) for format in question.weights]
     return Answer(of_maps, _noises(downstream, rounded, lambda index: layer.with_recovered(question.weights[index])))
 
 
 def _noises(downstream: _Downstream, local: Sequence[float], changed: Callable[[int], Maps]) -> tuple[float, ...]:
     """The noise at the outputs of each format.
 
-    local: that at the value itself, plainly rounded; changed: the value in the format of an index.
+    local: that at the value itself, plainly rounded, in any unit; changed: the value in the format of an index.
     """
     if not local:
         return ()
@@ -154,32 +155,37 @@ def relative_noise(expected: NDArray[np.floating], found: NDArray[np.floating]) 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer that reads float maps. seen: what its filter sees of them, where rounding is compensated."""
+    """A layer that reads float maps. seen: what its filter sees of them at some positions, as `patches` gives it."""
 
     subject: Subject
     node: Node
     floats: Mapping[str, Maps]
-    seen: Maps | None
+    seen: Maps
 
     @staticmethod
     def of(subject: Subject, name: str, floats: Mapping[str, Maps]) -> _Layer:
         graph, node = subject.graph, subject.graph.producer(name)
         assert node is not None
-        rows = rows_wanted(graph.array(node.inputs["weight"])[0].size)
         compensates = subject.passes.compensate_rounding
-        seen = patches(graph, node, floats[node.inputs["x"]], rows) if compensates else None
-        return _Layer(subject, node, floats, seen)
+        rows = rows_wanted(graph.array(node.inputs["weight"])[0].size) if compensates else LOCAL_ROWS
+        return _Layer(subject, node, floats, patches(graph, node, floats[node.inputs["x"]], rows))
 
     @property
     def weight(self) -> NDArray[Any]:
         return self.subject.graph.array(self.node.inputs["weight"])
 
-    def with_rounded(self, format: BfpFormat) -> Maps:
-        """What the layer makes with its weights in a format."""
-        return self._run(weight=self._rounded(format))
+    def rounding_noise(self, format: BfpFormat) -> float:
+        """The power of the error of the layer's sums with plainly rounded weights."""
+        error = (self.weight - self._rounded(format)).astype(np.float32)
+        seen = self.seen[:: max(1, len(self.seen) // LOCAL_ROWS)]
+        if isinstance(self.node.op, Depthwise):
+            sums = np.einsum("rtc,ct->rc", seen, error.reshape(len(error), -1))
+        else:
+            sums = seen.reshape(len(seen), -1) @ error.transpose(2, 3, 1, 0).reshape(-1, len(error))
+        return float(np.square(sums, dtype=np.float64).sum())
 
     def with_recovered(self, format: BfpFormat) -> Maps:
-        """The same with weights and bias as the passes leave them."""
+        """What the layer makes with weights and bias as the passes leave them."""
         weight = self._compensated(format)
         found = self._run(weight=weight)
         if not self.subject.passes.correct_bias:
@@ -196,7 +202,7 @@ class _Layer:
         return BfpTensor(format, *stored).real.astype(np.float32)
 
     def _compensated(self, format: BfpFormat) -> Maps:
-        if self.seen is None:
+        if not self.subject.passes.compensate_rounding:
             return self._rounded(format)
         compensate = compensate_depthwise if isinstance(self.node.op, Depthwise) else compensate_dense
         found = compensate(self.weight, format, self.seen, offsets_rule(self.subject.passes))
