@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bfpc.config import Config, load_config
-from bfpc.config_file import preset_names
+from bfpc.config_file import PRESETS, preset_names
 from bfpc.config_sections import ActivationFormat, Formats, Override, Position, Preprocessing
 from bfpc.errors import ConfigError
 
@@ -73,7 +73,9 @@ def test_extending_merges_mappings_replaces_values_and_appends_overrides(tmp_pat
     )
     assert (config.formats.weight.mantissa_bits, config.formats.weight.block_size) == (4, 32)
     assert config.preprocessing.mean == (9.0,)
-    assert [override.position for override in config.overrides] == ["first", "last"]
+    added = config.overrides[len(load_config("int54").overrides) :]
+    assert config.overrides[: -len(added)] == load_config("int54").overrides
+    assert [override.position for override in added] == ["first", "last"]
 
 
 def test_a_config_written_out_reads_back_equal(tmp_path: Path) -> None:
@@ -130,7 +132,8 @@ def test_the_input_has_the_format_of_activations_but_for_what_is_given(tmp_path:
     text = "formats: {activation: {mantissa_bits: 5, block_size: 32}, input: {mantissa_bits: 8}}"
     config = load_config(written(tmp_path, text))
     assert (config.input_format.mantissa_bits, config.input_format.block_size) == (8, 32)
-    assert load_config("int54").input_format.mantissa_bits == 5
+    silent = load_config(written(tmp_path, "formats: {activation: {mantissa_bits: 5}}"))
+    assert silent.input_format.mantissa_bits == 5
 
 
 FAULTS = {
@@ -206,9 +209,20 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
         load_config(str(tmp_path / "model.yaml"))
 
 
-def test_presets_are_plain_yaml_without_extends() -> None:
-    for name in PRESET_WIDTHS:
-        assert set(yaml.safe_load(load_config(name).to_yaml())) == {"formats"}
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_are_plain_yaml_without_extends(name: str) -> None:
+    """So that a copy of a preset's file is a config of its own."""
+    text = (PRESETS / f"{name}.yaml").read_text()
+    assert "extends" not in yaml.safe_load(text)
+    assert yaml.safe_load(load_config(name).to_yaml()) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("name", ["int8", "int6", "int5", "int54", "int4"])
+def test_a_preset_has_an_array_of_its_own_width(name: str) -> None:
+    """Only what is wider than most of the network takes several passes."""
+    formats, architecture = load_config(name).formats, load_config(name).architecture
+    assert architecture.activation_bits == formats.activation.mantissa_bits  # unsigned: all of them are magnitude
+    assert architecture.weight_bits == formats.weight.mantissa_bits - 1
 
 
 def config_or_message(source: str) -> Config | str:
