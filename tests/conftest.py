@@ -52,5 +52,5 @@ def pictures() -> Path:
 def cluster() -> Iterator[str]:
     """The address of a Dask cluster of two processes on this machine."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -90,6 +93,40 @@ def test_sessions_of_a_worker_have_one_thread(open_any: Open) -> None:
 def test_a_worker_that_dies_is_an_error_of_a_user() -> None:
     with open_engine(processes=2) as engine, pytest.raises(JobError, match="ended from outside"):
         list(engine.map(ending, None, range(2)))
+
+
+def test_workers_end_with_the_process_that_they_work_for() -> None:
+    program = "from tests.test_jobs import show_workers; show_workers()"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process:
+        workers = [int(pid) for pid in process.stdout.readline().split()]
+        process.kill()
+    assert workers
+    deadline = time.monotonic() + 30
+    while any(map(_lives, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_lives, workers))
+
+
+def show_workers() -> None:
+    """Prints the process numbers of an engine's workers, and waits to be ended."""
+    with open_engine(processes=2) as engine:
+        sys.stdout.write(" ".join(str(pid) for pid in set(engine.map(own_process, None, range(4)))) + "\n")
+        sys.stdout.flush()
+        time.sleep(60)
+
+
+def own_process(_: None) -> Callable[[int], int]:
+    return lambda item: os.getpid()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_results_that_nobody_wants_any_more_are_not_made() -> None:
