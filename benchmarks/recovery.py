@@ -65,7 +65,7 @@ def variants(activation_bits: int) -> dict[str, Sections]:
         **{name: alone | {"passes": off | {name: True}} for name in off},
         "compensate_rounding and correct_bias": alone
         | {"passes": off | {"compensate_rounding": True, "correct_bias": True}},
-        "overrides": {"passes": off},
+        "first and last layer wide": {"passes": off},
         "recovery": {},
         **{f"recovery and {name}": {"passes": {name: True}} for name in off if not getattr(Passes(), name)},
     }
