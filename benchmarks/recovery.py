@@ -67,7 +67,10 @@ def variants(activation_bits: int) -> dict[str, Sections]:
         | {"passes": off | {"compensate_rounding": True, "correct_bias": True}},
         "first and last layer wide": {"passes": off},
         "recovery": {},
-        **{f"recovery and {name}": {"passes": {name: True}} for name in off if not getattr(Passes(), name)},
+        **{
+            f"recovery {'without' if by_default else 'and'} {name}": {"passes": {name: not by_default}}
+            for name, by_default in Passes()
+        },
     }
 
 
