@@ -2,8 +2,8 @@
 
     %y = Conv(x, w, bias=b)    ->  the same with w rounded by `compensate_rounding`, and b moved by `correct_bias`
 
-The float network runs beside the quantized one. A corrected bias is kept where the layer's stored map comes nearer to
-the float network's: after weights that make up for their rounding it may come to lie farther.
+The float network runs beside the quantized one. A channel keeps its corrected bias where its stored map comes nearer
+to the float network's: after weights that make up for their rounding it may come to lie farther.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bfpc.config_sections import Passes
@@ -22,7 +23,7 @@ from bfpc.numerics.format import BfpTensor
 from bfpc.numerics.quantize import ChooseOffsets
 from bfpc.passes.calibrate import Prepare
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
-from bfpc.passes.correct_bias import mean_sums
+from bfpc.passes.correct_bias import bias_correction, mean_sums
 from bfpc.passes.filter_taps import Maps, patches
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import offsets_rule
@@ -112,17 +113,20 @@ def _compensated(walk: _Walk, node: Node, weight: np.ndarray, choose_offsets: Ch
 
 
 def _corrected(walk: _Walk, node: Node, floating: _Walk, float_node: Node) -> Node:
-    """The layer with its bias corrected, if that helps; what it then gives is left in the walk's maps."""
+    """The layer with its bias corrected in the channels where that helps; what it gives is left in the walk's maps."""
     expected = mean_sums(walk.graph, node, floating.array(float_node, "weight"), floating.maps[node.inputs["x"]])
     found = mean_sums(walk.graph, node, walk.array(node, "weight"), walk.maps[node.inputs["x"]])
     bias = walk.array(node, "bias") if "bias" in node.inputs else 0.0
     name = f"{node.name}.corrected_bias"
-    walk.constants[name] = (bias + expected - found).astype(np.float32)
-    results = [(tried, walk.run(tried)) for tried in (node, replace(node, inputs={**node.inputs, "bias": name}))]
-    errors = [_power(maps - floating.maps[node.name]) for _, maps in results]
-    node, walk.maps[node.name] = results[int(errors[1] < errors[0])]
-    return node
+    corrected = replace(node, inputs={**node.inputs, "bias": name})
+    correction, wanted = bias_correction(expected - found), floating.maps[node.name]
+    walk.constants[name] = (bias + correction).astype(np.float32)
+    helped = _powers(walk.run(corrected) - wanted) < _powers(walk.run(node) - wanted)
+    walk.constants[name] = (bias + correction * helped).astype(np.float32)
+    walk.maps[node.name] = walk.run(corrected)
+    return corrected
 
 
-def _power(error: Maps) -> float:
-    return float(np.square(error).sum(dtype=np.float64))
+def _powers(error: Maps) -> NDArray[np.float64]:
+    """Of each channel."""
+    return np.asarray(np.square(error).sum(axis=(0, 2, 3), dtype=np.float64))

@@ -15,19 +15,19 @@ Maps = NDArray[np.float32]
 
 
 def tap_means(graph: Graph, node: Node, x: Maps) -> NDArray[np.float64]:
-    """The mean input of each filter tap over images and output positions [input channels, kernel height, kernel width].
+    """The mean input of each filter tap over output positions [images, input channels, kernel height, kernel width].
 
-    x: what the convolution reads [batch, channels, height, width].
+    x: what the convolution reads [images, channels, height, width].
     """
     op = node.layer
     height, width = array_size(op, graph.value(node.inputs["x"]).shape[1:])
     spread = spread_map(op, x)
-    means = np.empty((x.shape[1], *op.kernel))
+    means = np.empty((*x.shape[:2], *op.kernel))
     for row, column in product(range(op.kernel[0]), range(op.kernel[1])):
         top, left = row * op.dilation[0], column * op.dilation[1]
         rows = slice(top, top + (height - 1) * op.stride[0] + 1, op.stride[0])
         columns = slice(left, left + (width - 1) * op.stride[1] + 1, op.stride[1])
-        means[:, row, column] = spread[:, :, rows, columns].mean(axis=(2, 3)).mean(axis=0, dtype=np.float64)
+        means[:, :, row, column] = spread[:, :, rows, columns].mean(axis=(2, 3))
     return means
 
 

@@ -27,7 +27,7 @@ from bfpc.ir.operators import Depthwise
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.quantize import dequantize, quantize, quantize_depthwise, quantize_weights
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
-from bfpc.passes.correct_bias import mean_sums
+from bfpc.passes.correct_bias import bias_correction, mean_sums
 from bfpc.passes.filter_taps import patches
 from bfpc.passes.quantize_weights import offsets_rule
 
@@ -193,7 +193,7 @@ class _Layer:
         graph, node = self.subject.graph, self.node
         bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
         missing = mean_sums(graph, node, self.weight - weight, self.floats[node.inputs["x"]])
-        corrected = self._run(weight=weight, bias=(bias + missing).astype(np.float32))
+        corrected = self._run(weight=weight, bias=(bias + bias_correction(missing)).astype(np.float32))
         return min(found, corrected, key=lambda maps: relative_noise(self.floats[node.name], maps))
 
     def _rounded(self, format: BfpFormat) -> Maps:
