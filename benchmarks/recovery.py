@@ -1,7 +1,7 @@
 """What the passes that make up for quantization are worth on trained networks, each alone and together.
 
 Output SQNR on pictures that did not calibrate. `plain` has a preset's formats, without passes and overrides, `recovery`
-is the preset as it is, with more bits for the input and for the first and last layer.
+is the preset as it is, with more bits for the input, for signs and for the first and last layer.
 """
 
 from __future__ import annotations
@@ -58,14 +58,16 @@ def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
 def variants(activation_bits: int) -> dict[str, Sections]:
     """What each variant changes in a preset for maps of so many bits."""
     off = dict.fromkeys(Passes.model_fields, False)
-    alone: Sections = {"overrides": [], "formats": {"input": {"mantissa_bits": activation_bits}}}
+    maps = {"input": {"mantissa_bits": activation_bits}, "activation": {"extra_sign_bit": False}}
+    alone: Sections = {"overrides": [], "formats": maps}
     return {
         "plain": alone | {"passes": off},
         "plain, signed maps": _merged(alone, {"passes": off, "formats": {"activation": {"unsigned": False}}}),
+        "extra sign bit": _merged(alone, {"passes": off, "formats": {"activation": {"extra_sign_bit": True}}}),
         **{name: alone | {"passes": off | {name: True}} for name in off},
         "compensate_rounding and correct_bias": alone
         | {"passes": off | {"compensate_rounding": True, "correct_bias": True}},
-        "first and last layer wide": {"passes": off},
+        "first and last layer wide": {"passes": off, "formats": {"activation": {"extra_sign_bit": False}}},
         "recovery": {},
         **{
             f"recovery {'without' if by_default else 'and'} {name}": {"passes": {name: not by_default}}

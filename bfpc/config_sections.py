@@ -72,12 +72,21 @@ class BlockFormat(Format):
 
 
 class ActivationFormat(BlockFormat):
-    """Feature maps. `unsigned`: store a map that is proved non-negative without a sign, one bit more precise."""
+    """Feature maps. `unsigned`: store a map that is proved non-negative without a sign, one bit more precise.
+
+    `extra_sign_bit`: other maps have their sign beside the `mantissa_bits`, and so the same precision, where a mantissa
+    has no more than the widest's bits. The array multiplies magnitudes: only memory pays for this.
+    """
 
     exponent_range: int = Field(
         7, ge=0, le=MAX_EXPONENT_RANGE, description=f"a whole number of octaves from 0 to {MAX_EXPONENT_RANGE}"
     )
     unsigned: bool = Field(True, description="true or false")
+    extra_sign_bit: bool = Field(False, description="true or false")
+
+    def stored_bits(self, *, signed: bool) -> int:
+        """The width of a stored mantissa."""
+        return min(self.mantissa_bits + (signed and self.extra_sign_bit), MAX_MANTISSA_BITS)
 
 
 class Formats(Section):

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 
+from bfpc import cli
 from bfpc.cli import main
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Preprocessing
@@ -214,10 +215,11 @@ def test_an_image_that_does_not_fit_is_named_whichever_process_reads_it(case: Ca
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_shows_a_table_or_json(case: Case) -> None:
+def test_the_command_shows_a_table_or_json(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.OUT, "width", cli.FILE_WIDTH)
     data = ["--inputs", str(case.folder / "images.npy"), "--labels", str(case.folder / "labels.npy")]
     arguments = ["evaluate", str(case.model), "-c", "int8", "-c", "int4", *data, "--processes", "1"]
-    shown = CliRunner(env={"COLUMNS": "160"}).invoke(main, arguments)
+    shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0, shown.output
     for text in ("SQNR dB", "top1_agreement", "bits per weight", "float32", "int4", "11 images"):
         assert text in shown.output

@@ -22,7 +22,9 @@ CONVOLUTIONS = {
     "light_vgg19": 16,
     "light_zfnet512": 5,
 }
-CONFIG = Config.model_validate({"passes": {"compensate_rounding": False, "correct_bias": False}, "calibration": {"images": 1}})
+CONFIG = Config.model_validate(
+    {"passes": {"compensate_rounding": False, "correct_bias": False}, "calibration": {"images": 1}}
+)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

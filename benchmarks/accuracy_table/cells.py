@@ -107,6 +107,7 @@ def cell_config(cell: Cell) -> Config:
     if cell.column == "plain":
         document["overrides"] = []
         document["formats"].pop("input", None)
+        document["formats"]["activation"].pop("extra_sign_bit", None)
     if cell.column == "retraining":
         document["training"] = NETWORKS[cell.network].recipe.training
     if ROWS[cell.row].within is not None:

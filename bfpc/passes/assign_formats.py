@@ -89,7 +89,8 @@ def unused_overrides(graph: Graph, config: Config) -> tuple[str, ...]:
 
 def _format(chosen: ActivationFormat, non_negative: bool, largest: float) -> BfpFormat:
     signed = not (chosen.unsigned and non_negative)
-    return BfpFormat(chosen.mantissa_bits, chosen.block_size, chosen.exponent_range, signed).with_top(top_of(largest))
+    bits = chosen.stored_bits(signed=signed)
+    return BfpFormat(bits, chosen.block_size, chosen.exponent_range, signed).with_top(top_of(largest))
 
 
 def top_of(largest: float) -> int:

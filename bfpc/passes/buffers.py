@@ -46,8 +46,9 @@ def narrowest_columns(graph: Graph, config: Config, node: Node) -> int:
     group, channels = config.array_size.k_vec, node.output.shape[0]
     groups = (min(group, channels), (channels - 1) % group + 1)
     bits = (
-        -(-size // stored.block_size) * (stored.mantissa_bits * stored.block_size + stored.exponent_range.bit_length())
+        -(-size // stored.block_size) * (width * stored.block_size + stored.exponent_range.bit_length())
         for stored in stored_formats(graph, config, node)
+        for width in {stored.stored_bits(signed=signed) for signed in (False, True)}
         for size in groups
     )
     return max(WORD_BITS // gcd(WORD_BITS, record) for record in bits)

@@ -125,7 +125,7 @@ def _tail_bits(graph: Graph, config: Config, node: Node) -> int:
 def _map_bits(graph: Graph, config: Config, name: str) -> int:
     producer = graph.producer(name)
     chosen = config.input_format if producer is None else layer_formats(graph, config, producer).activation
-    return chosen.mantissa_bits + chosen.exponent_range
+    return chosen.stored_bits(signed=True) + chosen.exponent_range
 
 
 def _weight_bits(graph: Graph, config: Config, node: Node) -> int:

@@ -122,10 +122,10 @@ def _map_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -
         yield Decision("input" if owner in inputs else "map", owner, tuple(members), options)
 
 
-def _stored(given: BfpFormat, format: Format, top: int) -> BfpFormat:
+def _stored(given: BfpFormat, format: ActivationFormat, top: int) -> BfpFormat:
     """A map's format with other mantissas and blocks."""
-    block = format.block_size if isinstance(format, BlockFormat) else given.block_size
-    return replace(given, mantissa_bits=format.mantissa_bits, block_size=block).with_top(top)
+    bits = format.stored_bits(signed=given.signed)
+    return replace(given, mantissa_bits=bits, block_size=format.block_size).with_top(top)
 
 
 def _weight_decisions(graph: Graph, config: Config) -> Iterator[Decision]:
