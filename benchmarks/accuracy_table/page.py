@@ -33,7 +33,7 @@ measured yet, and "{OLD}" was measured before the config changed.
 
 | column | |
 |---|---|
-| plain rounding | the preset's formats for all layers and the input, signs within their bits; `overrides` and `passes` off |
+| plain rounding | the preset's formats for all layers and the input, signs within; `overrides` and `passes` off |
 | recovery | the preset as it ships; no labels, no training |
 | retraining | the preset's formats, overrides included, after `bfpc retrain`; all of `passes:` off |
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Depthwise, Layer
 from bfpc.numerics.format import BfpFormat
 from bfpc.passes.assign_formats import assign_formats, format_owners, layer_formats, top_of
+
+_AnyFormat = TypeVar("_AnyFormat", bound=Format)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def list_decisions(graph: Graph, config: Config, largest: Mapping[str, float]) -
     return (*_map_decisions(graph, config, largest), *_weight_decisions(graph, config))
 
 
-def _options(given: Format, candidates: Mapping[str, Sequence[int]], fixed: Set[str] = frozenset()) -> list[Format]:
+def _options(
+    given: _AnyFormat, candidates: Mapping[str, Sequence[int]], fixed: Set[str] = frozenset()
+) -> list[_AnyFormat]:
     """The given format, then what it becomes with each combination of the candidates, but for the keys fixed."""
     values = {key: getattr(given, key) for key in type(given).model_fields}
     free = values.keys() & candidates.keys() - fixed
