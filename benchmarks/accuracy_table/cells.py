@@ -16,6 +16,8 @@ from bfpc.config_sections import Passes
 FLOAT = "float32"
 NEAREST_FLOAT = "int12"  # what float32 is retrained in
 CALIBRATION_PHOTOS, CALIBRATION_CIFAR10 = 32, 64
+HALF_OF_PHOTOS = 50
+CHECKS = 8  # of `bfpc search`, which by default takes more, for a little more accuracy
 
 Column = Literal["plain", "recovery", "retraining"]
 COLUMNS: dict[Column, str] = {"plain": "plain rounding", "recovery": "recovery", "retraining": "retraining"}
@@ -58,19 +60,30 @@ LABELLED = {"learning_rate": 1e-3, "flip": True, "crop_padding": 4}
 
 @dataclass(frozen=True)
 class Network:
-    """score: the one that the network is judged by, of those that `bfpc evaluate` prints; unit: of that."""
+    """score: the one that the network is judged by, of those that `bfpc evaluate` prints; unit: of that.
+
+    halves: every photograph is evaluated by a network that the other half calibrated: where whole pictures are right or
+    wrong, more of them tell more.
+    """
 
     title: str
     score: str
     score_title: str
     recipe: Recipe
     unit: Literal["%", "dB"] = "%"
+    halves: bool = False
+
+    @property
+    def calibration_photos(self) -> int:
+        return HALF_OF_PHOTOS if self.halves else CALIBRATION_PHOTOS
 
 
 NETWORKS: dict[str, Network] = {
     "resnet20": Network("ResNet-20, CIFAR-10", "top1", "top-1", Recipe(2, LABELLED, labelled=True)),
-    "efficientnet_lite0": Network("EfficientNet-Lite0", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS)),
-    "mobilenetv2": Network("MobileNetV2", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS)),
+    "efficientnet_lite0": Network(
+        "EfficientNet-Lite0", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS), halves=True
+    ),
+    "mobilenetv2": Network("MobileNetV2", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS), halves=True),
     "opennsfw": Network("ResNet-50, half width", "top1_agreement", "top-1 agreement", Recipe(4, PHOTOS)),
     "oid_ssd_mobilenetv2": Network("SSD, MobileNetV2", "ap_agreement", "mean average precision", Recipe(4, PHOTOS)),
     "selfie_segmentation": Network("Selfie segmentation", "iou_agreement", "IoU", Recipe(8, PHOTOS)),
@@ -112,9 +125,9 @@ def cell_config(cell: Cell) -> Config:
         document["training"] = NETWORKS[cell.network].recipe.training
     if ROWS[cell.row].within is not None:
         widest = document["formats"]["activation"]["mantissa_bits"]
-        document |= {"precision": "auto", "search": {"activation_bits": [widest]}}
+        document |= {"precision": "auto", "search": {"activation_bits": [widest], "checks": CHECKS}}
     trained = TRAINED[cell.network]
-    images = CALIBRATION_CIFAR10 if trained.pictures == "cifar10" else CALIBRATION_PHOTOS
+    images = CALIBRATION_CIFAR10 if trained.pictures == "cifar10" else NETWORKS[cell.network].calibration_photos
     document |= {"calibration": {"images": images}, "preprocessing": trained.preprocessing.model_dump(mode="json")}
     config = Config.model_validate(document)
     return config if cell.column == "recovery" else without_passes(config)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cache, reduce
 from operator import add
 from pathlib import Path
+from statistics import fmean
 
 import onnx
 
 from benchmarks.accuracy_table.cells import (
     CALIBRATION_CIFAR10,
-    CALIBRATION_PHOTOS,
     FLOAT,
     NETWORKS,
     ROWS,
@@ -69,8 +69,15 @@ def model_digest(network: str) -> str:
 
 
 def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
-    digests = config_digest(cell), model_digest(cell.network)
-    images, within = _images(cell), ROWS[cell.row].within
+    parts = [_measure(cell, images, engine, progress) for images in _images(cell)]
+    tasks, found, bits_per_weight = zip(*parts, strict=True)
+    digests, count = (config_digest(cell), model_digest(cell.network)), sum(len(task.inputs) for task in tasks)
+    return _result(digests, tasks[0], [each for batches in found for each in batches], count, fmean(bits_per_weight))
+
+
+def _measure(cell: Cell, images: Images, engine: Engine, progress: Progress) -> tuple[Task, list[Found], float]:
+    """What was evaluated, what was found, batch by batch, and the bits per weight."""
+    within = ROWS[cell.row].within
     config = cell_config(cell) if within is None else _chosen(cell, within, images, engine, progress)
     config = config.model_copy(update={"measure": measuring(cell.network)})
     task = _task(original(cell.network), config, images, progress)
@@ -84,8 +91,7 @@ def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
     size = weight_size(candidate)
     if cell.row == FLOAT:
         task, size = replace(task, candidates=()), float_weight_size(candidate)
-    found = [batch[-1] for batch in run_task(engine, task, progress)]
-    return _result(digests, task, found, size.bits_per_weight)
+    return task, [batch[-1] for batch in run_task(engine, task, progress)], size.bits_per_weight
 
 
 def _task(path: Path, config: Config, images: Images, progress: Progress) -> Task:
@@ -93,8 +99,8 @@ def _task(path: Path, config: Config, images: Images, progress: Progress) -> Tas
     return task
 
 
-def _result(digests: tuple[str, str], task: Task, found: list[Found], bits_per_weight: float) -> Result:
-    """found: batch by batch."""
+def _result(digests: tuple[str, str], task: Task, found: list[Found], images: int, bits_per_weight: float) -> Result:
+    """found: batch by batch, of so many images."""
     sums = [reduce(add, batches) for batches in zip(*(batch.sums for batch in found), strict=True)]
     compared = [
         each.comparison(info.name) for each, info in zip(sums, task.signature.outputs, strict=False) if each.is_signal
@@ -107,7 +113,7 @@ def _result(digests: tuple[str, str], task: Task, found: list[Found], bits_per_w
     ]
     return Result(
         *digests,
-        len(task.inputs),
+        images,
         bits_per_weight,
         {each.name: each.sqnr_db for each in compared if each.sqnr_db is not None},
         {score.name: score for score in scores},
@@ -131,13 +137,15 @@ def _retrained(cell: Cell, config: Config, images: Images, progress: Progress) -
     return path
 
 
-def _images(cell: Cell) -> Images:
+def _images(cell: Cell) -> list[Images]:
+    """What to measure with, one after the other; what is found counts as one."""
     preprocessing = TRAINED[cell.network].preprocessing
     if TRAINED[cell.network].pictures == "photos":
-        first, others = photos(CALIBRATION_PHOTOS)
-        return Images(first, DataSet(others))
+        first, others = photos(NETWORKS[cell.network].calibration_photos)
+        swapped = [Images(others, DataSet(first))] if NETWORKS[cell.network].halves else []
+        return [Images(first, DataSet(others)), *swapped]
     test = DataSet(cifar10_pictures("test", TEST_PICTURES, preprocessing), cifar10_labels("test", TEST_PICTURES))
-    return Images(cifar10_pictures("train", CALIBRATION_CIFAR10, preprocessing), test)
+    return [Images(cifar10_pictures("train", CALIBRATION_CIFAR10, preprocessing), test)]
 
 
 def _training_data(cell: Cell, images: Images) -> Source:

@@ -23,7 +23,7 @@ from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.quantize import ChooseOffsets
 
 DAMPING = 0.01  # of the mean second moment, added to all: keeps the inverse tame
-ROWS_PER_INPUT = 3  # with fewer the moments say more about the calibration images than about the network
+ROWS_PER_INPUT = 0.5  # with fewer there is next to nothing to learn from the moments
 MOST_ROWS = 4  # times the inputs: more say nothing new
 LEAST_SAMPLE = 4096
 
@@ -46,7 +46,7 @@ def compensate_dense(
     rows = seen.reshape(len(seen), -1)
     if len(rows) < ROWS_PER_INPUT * rows.shape[1]:
         return None
-    factor = _inverse_factor((rows.T @ rows).astype(np.float64))
+    factor = _inverse_factor(_moments(rows))
     real = weight.transpose(0, 2, 3, 1).reshape(outputs, -1).astype(np.float64)
     mantissas, offsets = np.empty(real.shape, np.int16), []
     for tap in range(0, real.shape[1], channels):
@@ -60,6 +60,20 @@ def compensate_dense(
         np.ascontiguousarray(mantissas.reshape(taps).transpose(0, 3, 1, 2)),
         np.ascontiguousarray(np.stack(offsets, axis=1).reshape(taps).transpose(0, 3, 1, 2)),
     )
+
+
+def _moments(rows: NDArray[np.float32]) -> Array:
+    """The second moments of the inputs, those of different ones shrunk.
+
+    The fewer positions, the more they say about the calibration images rather than the network (Ledoit and Wolf, "A
+    well-conditioned estimator for large-dimensional covariance matrices", 2004, with a weight of so simple a form).
+    """
+    positions, inputs = rows.shape
+    moments = (rows.T @ rows).astype(np.float64)
+    own = np.diag(moments).copy()
+    moments *= positions / (positions + inputs)
+    moments[np.diag_indices(inputs)] = own
+    return moments
 
 
 def _inverse_factor(moments: Array) -> Array:
