@@ -45,12 +45,12 @@ measured yet, and "{OLD}" was measured before the config changed.
 | `int8`, `int6`, `int5`, `int5/4`, `int4` | the presets; `int5/4` is `int54` |
 | `int6/5` | `int6` with 5-bit weights; depthwise weights stay as in the preset |
 | `int4, auto` | `bfpc search` with the weight bits of `int4` as `at_most`, and the SQNR as accuracy: maps have the \
-bits of `int4`, all else is what `search:` has by default, but for {CHECKS} checks. Chosen and checked on the calibration images |
+bits of `int4`, all else is what `search:` has by default, but for {CHECKS} checks, on the calibration images |
 | `published` | the paper's own int5/4bfp ([published_format.md](published_format.md)) |
 
 Photographs: the first {CALIBRATION_PHOTOS} of 100 calibrate, the others are evaluated; for {HALVES} either half
-calibrates for the other, since agreement counts whole pictures. CIFAR-10: {CALIBRATION_CIFAR10} training pictures calibrate,
-5000 test pictures are evaluated. SQNR in dB is of each output of the network against
+calibrates for the other, since agreement counts whole pictures. CIFAR-10: {CALIBRATION_CIFAR10} training pictures
+calibrate, 5000 test pictures are evaluated. SQNR in dB is of each output of the network against
 float32; scores are those of [accuracy.md](accuracy.md), with 95 % intervals. All references are the original network's
 outputs in float32, also of retrained networks, but for ResNet-20's top-1, which is against labels. Where a network
 ends in a softmax, its input is the output here. Bits per weight include exponents; the first number is of plain
