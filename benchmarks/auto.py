@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos
+from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos, scratch
 from benchmarks.figures import Figure
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Budget
@@ -29,6 +29,7 @@ SEARCH = {
     "weight_bits": list(range(2, 13)),
     "weight_block_sizes": [8, 16, 32, 64],
     "weight_exponent_ranges": [3, 7],
+    "checks": 12,
 }
 BYTES = 2**20
 
@@ -56,7 +57,9 @@ def _compare(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
     given = _config(name, preset)
     uniform = _measured(name, given, engine)
     chosen_on = _pictures(name)[0]
-    chosen = search(model(name), _searched(given, uniform.weight_bits), Data(chosen_on, chosen_on), engine)
+    state, data = scratch() / f"{name}.sensitivity.jsonl", Data(chosen_on, chosen_on)  # presets share measurements
+    searched = _searched(given, uniform.weight_bits)
+    chosen = search(model(name), searched, data, engine, state_file=state, resume=state.exists())
     auto = _measured(name, chosen.config, engine)
     what = f"{name} {preset}"
     yield Figure(f"{what}, auto", auto.sqnr_db, "dB SQNR", bar=uniform.sqnr_db, more_is_better=True)
