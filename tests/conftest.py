@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("bfpc", deadline=None)  # busy cores are no fault
+settings.load_profile("bfpc")
 pytest.register_assert_rewrite("tests.passes.checks")
 
 SHARED = Path(__file__).parents[2] / "shared"

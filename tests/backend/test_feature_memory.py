@@ -15,7 +15,7 @@ shapes = st.tuples(st.integers(1, 70), st.integers(1, 3), st.integers(1, 9))
 GROUP = 64
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(formats(), shapes, seeds)
 def test_words_are_the_records_bit_by_bit(format: BfpFormat, shape: tuple[int, int, int], seed: int) -> None:
     tensor = random_map(format, shape, seed)
@@ -24,7 +24,7 @@ def test_words_are_the_records_bit_by_bit(format: BfpFormat, shape: tuple[int, i
     assert words.size == FeatureLayout(shape, format, GROUP).words
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(formats(), shapes, seeds)
 def test_unpack_inverts_pack(format: BfpFormat, shape: tuple[int, int, int], seed: int) -> None:
     tensor = random_map(format, shape, seed)

@@ -368,14 +368,14 @@ arrays = pytest.mark.parametrize("array", [pytest.param(WIDEST, id="whole"), pyt
 
 @arrays
 @given(case=layers())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_random_layers_agree_in_every_bit(build: Build, array: Architecture, case: LayerCase) -> None:
     assert_same_bits(build(array), case, array)
 
 
 @arrays
 @given(case=layers())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_random_layers_meet_no_undefined_behaviour(build: Build, array: Architecture, case: LayerCase) -> None:
     assert_same_bits(build(array, flags=CHECKED), case, array)
 
@@ -396,7 +396,7 @@ with_ap_int = pytest.mark.skipif(
 @with_ap_int
 @arrays
 @given(case=layers())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_arbitrary_precision_integers_give_the_same_bits(build: Build, array: Architecture, case: LayerCase) -> None:
     assert_same_bits(build(array, ap_include=ap_int_headers()), case, array)
 

@@ -88,7 +88,7 @@ class Written:
         return [(name, group) for group in range(feature_layout(self.graph, name, GROUP).groups)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(networks())
 def test_every_layer_finds_what_it_reads(graph: Graph) -> None:
     plan = plan_memory(graph, GROUP)
@@ -97,7 +97,7 @@ def test_every_layer_finds_what_it_reads(graph: Graph) -> None:
     assert plan.words == max(plan.addresses[name] + feature_layout(graph, name, GROUP).words for name in plan.addresses)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(networks())
 def test_parts_lie_in_their_groups_of_the_joined_map(graph: Graph) -> None:
     plan = plan_memory(graph, GROUP)

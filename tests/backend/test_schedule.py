@@ -46,7 +46,7 @@ def _pad_modes(axis: Axis, pad_after: int) -> list[PadMode]:
     return ["zero", "edge", "reflect"] if max(axis.pad, pad_after) < axis.input_size else ["zero", "edge"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(axes(), st.integers(1, 12))
 def test_spans_cover_exactly_what_their_outputs_need(axis: Axis, tile: int) -> None:
     outputs = []

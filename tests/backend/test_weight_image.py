@@ -52,7 +52,7 @@ def _assert_equal(actual: LayerParameters, expected: LayerParameters) -> None:
     assert _listed(actual.slope) == _listed(expected.slope)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(formats(signed=True), channel_counts, channel_counts, kernels, seeds)
 def test_dense_stream(format: BfpFormat, outputs: int, inputs: int, kernel: tuple[int, int], seed: int) -> None:
     shape = (outputs, inputs, *kernel)
@@ -68,7 +68,7 @@ def test_dense_stream(format: BfpFormat, outputs: int, inputs: int, kernel: tupl
     _assert_equal(unpack_layer(stream, layout), parameters)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(formats(signed=True), channel_counts, kernels, seeds)
 def test_depthwise_stream(format: BfpFormat, channels: int, kernel: tuple[int, int], seed: int) -> None:
     parameters = _parameters(format, (channels, 1, *kernel), (channels,), seed)

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bfpc.search.choice import Joint, Near, Peak, Problem, cheapest, quietest
@@ -45,7 +45,6 @@ def choices(problem: Problem) -> list[tuple[int, ...]]:
     return list(product(*(range(len(costs)) for costs in problem.costs)))
 
 
-@settings(deadline=None)
 @given(problems(), st.floats(0.01, 300.0))
 def test_the_cheapest_choice_within_a_noise_costs_as_little_as_any(problem: Problem, most: float) -> None:
     costs = [problem.cost(choice) for choice in choices(problem) if problem.noise(choice) <= most]
@@ -57,7 +56,6 @@ def test_the_cheapest_choice_within_a_noise_costs_as_little_as_any(problem: Prob
         assert problem.cost(found) <= min(costs, default=np.inf) * (1 + 1e-4) + 1e-4
 
 
-@settings(deadline=None)
 @given(problems(), st.floats(0.01, 300.0))
 def test_the_quietest_choice_within_a_cost_is_as_quiet_as_any(problem: Problem, most: float) -> None:
     noises = [problem.noise(choice) for choice in choices(problem) if problem.cost(choice) <= most]
@@ -80,7 +78,6 @@ def test_limits_may_lie_far_from_the_numbers(most: float) -> None:
     assert cheapest(problem, most) == ((0, 0, 0) if most < 1 else (1, 1, 1))
 
 
-@settings(deadline=None)
 @given(problems(), st.floats(0.01, 300.0), st.integers(0, 3), st.data())
 def test_a_choice_near_another_is_the_best_that_differs_as_little(
     problem: Problem, most: float, changes: int, data: st.DataObject
