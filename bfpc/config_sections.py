@@ -74,8 +74,8 @@ class BlockFormat(Format):
 class ActivationFormat(BlockFormat):
     """Feature maps. `unsigned`: store a map that is proved non-negative without a sign, one bit more precise.
 
-    `extra_sign_bit`: other maps have their sign beside the `mantissa_bits`, and so the same precision, where a mantissa
-    has no more than the widest's bits. The array multiplies magnitudes: only memory pays for this.
+    `extra_sign_bit`: other maps have their sign beside the `mantissa_bits`, and so the same precision, up to 12 bits in
+    all. The array multiplies magnitudes: only memory pays for this.
     """
 
     exponent_range: int = Field(
