@@ -117,6 +117,10 @@ class Config(Section):
                 depthwise_weight = _changed(depthwise_weight, override.weight)
         return LayerFormats(activation, weight, depthwise_weight)
 
+    def without_passes(self) -> Config:
+        """The same, but nothing makes up for what quantization loses."""
+        return self.model_copy(update={"passes": Passes.model_validate(dict.fromkeys(Passes.model_fields, False))})
+
     def to_yaml(self) -> str:
         """What was set, presets included, as a config that reads back equal."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

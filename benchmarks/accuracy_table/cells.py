@@ -11,7 +11,6 @@ from typing import Any, Literal
 from benchmarks.builds import TRAINED
 from bfpc import __version__
 from bfpc.config import Config, load_config
-from bfpc.config_sections import Passes
 
 FLOAT = "float32"
 NEAREST_FLOAT = "int12"  # what float32 is retrained in
@@ -130,13 +129,7 @@ def cell_config(cell: Cell) -> Config:
     images = CALIBRATION_CIFAR10 if trained.pictures == "cifar10" else NETWORKS[cell.network].calibration_photos
     document |= {"calibration": {"images": images}, "preprocessing": trained.preprocessing.model_dump(mode="json")}
     config = Config.model_validate(document)
-    return config if cell.column == "recovery" else without_passes(config)
-
-
-def without_passes(config: Config) -> Config:
-    """The config without the passes that make up for what quantization loses."""
-    passes = Passes.model_validate(dict.fromkeys(Passes.model_fields, False))
-    return config.model_copy(update={"passes": passes})
+    return config if cell.column == "recovery" else config.without_passes()
 
 
 def config_digest(cell: Cell) -> str:

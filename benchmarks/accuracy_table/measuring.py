@@ -22,7 +22,6 @@ from benchmarks.accuracy_table.cells import (
     cell_config,
     config_digest,
     digest,
-    without_passes,
 )
 from benchmarks.accuracy_table.results import Result
 from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, model, photos, scratch
@@ -122,7 +121,7 @@ def _result(digests: tuple[str, str], task: Task, found: list[Found], images: in
 
 def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: Progress) -> Config:
     """The formats that a search finds with no more weight bits than another row has."""
-    path, uniform = original(cell.network), without_passes(cell_config(replace(cell, row=within)))
+    path, uniform = original(cell.network), cell_config(replace(cell, row=within)).without_passes()
     graph = quantize_network(prepare_network(path, uniform, images.calibration), uniform)
     budget = Budget(cost="weight_bits", at_most=1.0)
     budget = budget.model_copy(update={"at_most": network_cost(budget, uniform, graph)})

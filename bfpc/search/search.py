@@ -129,8 +129,7 @@ def _open_searcher(
 
 def _reference(prepared: Prepared, config: Config) -> Graph:
     """The network in its given formats, as simply quantized as can be."""
-    plain = config.passes.model_copy(update=dict.fromkeys(type(config.passes).model_fields, False))
-    return quantize_network(prepared, config.model_copy(update={"passes": plain}))
+    return quantize_network(prepared, config.without_passes())
 
 
 def _front(searcher: Searcher, best: Checked) -> Front:

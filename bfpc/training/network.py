@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from bfpc.config import Config
-from bfpc.config_sections import Passes
 from bfpc.errors import TrainingError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Concat
@@ -41,7 +40,7 @@ def make_trainable(prepared: Prepared, config: Config, dtype: torch.dtype = torc
     The passes that make up for quantization have no part in it: training does. dtype: of the sums; float64 holds those
     of every layer. Raises TrainingError where a layer's weights aren't those of the model.
     """
-    formats = config.model_copy(update={"passes": Passes.model_validate(dict.fromkeys(Passes.model_fields, False))})
+    formats = config.without_passes()
     original = Original(prepared.network.model, kept=config.training.batch_norm == "kept")
     path = Path(f"{prepared.graph.name}.onnx")
     sources = trace(original.folded, original.folded_tensors, config, path)
