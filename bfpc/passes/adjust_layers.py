@@ -23,7 +23,7 @@ from bfpc.numerics.format import BfpTensor
 from bfpc.numerics.quantize import ChooseOffsets
 from bfpc.passes.calibrate import Prepare
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
-from bfpc.passes.correct_bias import bias_correction, mean_sums
+from bfpc.passes.correct_bias import corrected_bias, mean_sums
 from bfpc.passes.filter_taps import Maps, patches
 from bfpc.passes.prove_accumulators import prove_accumulators
 from bfpc.passes.quantize_weights import offsets_rule
@@ -116,17 +116,13 @@ def _corrected(walk: _Walk, node: Node, floating: _Walk, float_node: Node) -> No
     """The layer with its bias corrected in the channels where that helps; what it gives is left in the walk's maps."""
     expected = mean_sums(walk.graph, node, floating.array(float_node, "weight"), floating.maps[node.inputs["x"]])
     found = mean_sums(walk.graph, node, walk.array(node, "weight"), walk.maps[node.inputs["x"]])
-    bias = walk.array(node, "bias") if "bias" in node.inputs else 0.0
+    bias = walk.array(node, "bias") if "bias" in node.inputs else np.zeros(node.output.shape[0])
     name = f"{node.name}.corrected_bias"
     corrected = replace(node, inputs={**node.inputs, "bias": name})
-    correction, wanted = bias_correction(expected - found), floating.maps[node.name]
-    walk.constants[name] = (bias + correction).astype(np.float32)
-    helped = _powers(walk.run(corrected) - wanted) < _powers(walk.run(node) - wanted)
-    walk.constants[name] = (bias + correction * helped).astype(np.float32)
-    walk.maps[node.name] = walk.run(corrected)
+
+    def run(tried: NDArray[np.float32]) -> Maps:
+        walk.constants[name] = tried
+        return walk.run(corrected)
+
+    walk.maps[node.name] = run(corrected_bias(bias, expected - found, floating.maps[node.name], run))
     return corrected
-
-
-def _powers(error: Maps) -> NDArray[np.float64]:
-    """Of each channel."""
-    return np.asarray(np.square(error).sum(axis=(0, 2, 3), dtype=np.float64))

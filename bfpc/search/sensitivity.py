@@ -27,7 +27,7 @@ from bfpc.ir.operators import Depthwise
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.quantize import dequantize, quantize, quantize_depthwise, quantize_weights
 from bfpc.passes.compensate_rounding import compensate_dense, compensate_depthwise, rows_wanted
-from bfpc.passes.correct_bias import bias_correction, mean_sums
+from bfpc.passes.correct_bias import corrected_bias, mean_sums
 from bfpc.passes.filter_taps import patches
 from bfpc.passes.quantize_weights import offsets_rule
 
@@ -187,14 +187,16 @@ class _Layer:
     def with_recovered(self, format: BfpFormat) -> Maps:
         """What the layer makes with weights and bias as the passes leave them."""
         weight = self._compensated(format)
-        found = self._run(weight=weight)
         if not self.subject.passes.correct_bias:
-            return found
+            return self._run(weight=weight)
         graph, node = self.subject.graph, self.node
-        bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else 0.0
+        bias = graph.array(node.inputs["bias"]) if "bias" in node.inputs else np.zeros(node.output.shape[0])
         missing = mean_sums(graph, node, self.weight - weight, self.floats[node.inputs["x"]])
-        corrected = self._run(weight=weight, bias=(bias + bias_correction(missing)).astype(np.float32))
-        return min(found, corrected, key=lambda maps: relative_noise(self.floats[node.name], maps))
+
+        def run(tried: NDArray[np.float32]) -> Maps:
+            return self._run(weight=weight, bias=tried)
+
+        return run(corrected_bias(bias, missing, self.floats[node.name], run))
 
     def _rounded(self, format: BfpFormat) -> Maps:
         convert = quantize_depthwise if isinstance(self.node.op, Depthwise) else quantize_weights
