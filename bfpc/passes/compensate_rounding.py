@@ -77,11 +77,16 @@ def _moments(rows: NDArray[np.float32]) -> Array:
 
 
 def _inverse_factor(moments: Array) -> Array:
-    """The upper Cholesky factor of the inverse of the damped second moments."""
+    """The upper Cholesky factor of the inverse of the damped second moments.
+
+    With both axes reversed, a lower factor L of the moments is an upper one: moments = L L', and the factor of their
+    inverse is L's own inverse.
+    """
     moments[np.diag_indices_from(moments)] += _damping(np.diag(moments).mean())
-    factor = scipy.linalg.cho_factor(moments, lower=True)
-    inverse = scipy.linalg.cho_solve(factor, np.eye(len(moments)))
-    return np.asarray(scipy.linalg.cholesky(inverse, lower=False), np.float64)
+    reverse = np.s_[::-1, ::-1]
+    lower = scipy.linalg.cholesky(moments[reverse], lower=True, overwrite_a=True)
+    inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=True, overwrite_c=True)
+    return np.ascontiguousarray(inverse[reverse])
 
 
 def _damping(moment: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from bfpc.config import Config
 from bfpc.config_sections import Budget
+from bfpc.ir.graph import Graph
 from bfpc.jobs import ThisProcess
 from bfpc.pipeline import Dump, Prepared, float_passes, prepare_network, quantize_network, run_passes
 from bfpc.search.check import Check
@@ -19,14 +21,14 @@ from bfpc.search.costs import network_cost
 class Outcome:
     """What a check found.
 
-    noise: relative to the signal, over the network's outputs; None without signals. as_measured: whether the config
-    leaves the layers that sensitivities were measured on; else some of its formats go to layers that there aren't.
+    noise: relative to the signal, over the network's outputs; None without signals. layers: a digest of those that the
+    config leaves, see `layers_digest`.
     """
 
     accuracy: float
     noise: float | None
     cost: float
-    as_measured: bool
+    layers: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ def identity(*paths: Path | None) -> str:
     return repr(facts)
 
 
+def layers_digest(graph: Graph) -> str:
+    """The same for the same nodes."""
+    return hashlib.sha256(repr(graph.nodes).encode()).hexdigest()[:16]
+
+
 def open_checker(checker: Checker) -> Callable[[Config], Outcome]:
     return partial(_check, checker)
 
@@ -59,9 +66,8 @@ def open_checker(checker: Checker) -> Callable[[Config], Outcome]:
 def _check(checker: Checker, config: Config) -> Outcome:
     prepared = checker.prepared
     layers = run_passes(prepared.network.graph, float_passes(config), Dump(None))
-    as_measured = layers.nodes == prepared.graph.nodes
-    if not as_measured:
+    if layers.nodes != prepared.graph.nodes:
         prepared = prepare_network(checker.model, config, checker.calibration)
     graph = quantize_network(prepared, config)
     accuracy = checker.accuracy(ThisProcess(), prepared, config, graph)
-    return Outcome(accuracy.value, accuracy.noise, network_cost(checker.budget, config, graph), as_measured)
+    return Outcome(accuracy.value, accuracy.noise, network_cost(checker.budget, config, graph), layers_digest(layers))

@@ -76,10 +76,11 @@ def search(
         prepared = prepare_network(model, start, data.calibration, None, progress)
         state = state or _open_state(prepared, config, state_file, resume)
         searcher = _open_searcher(model, config, budget, data, prepared, state, engine, progress)
-        best = refine(searcher, searcher.start())
+        best = searcher.start()
         if best.as_measured:
             break
         start = best.config
+    best = refine(searcher, best)
     warnings = (*prepared.network.warnings, *prepared.data.warnings)
     text = chosen_yaml(best.config, _title(budget, best), _notes(searcher, best))
     return Chosen(best.config, text, best.accuracy, best.cost, _front(searcher, best), warnings)

@@ -15,7 +15,7 @@ from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
 from bfpc.progress import Progress
 from bfpc.search.check import SQNR, noise_of
-from bfpc.search.checker import Checker, Outcome, open_checker
+from bfpc.search.checker import Checker, Outcome, layers_digest, open_checker
 from bfpc.search.choice import Choice, Problem, cheapest, quietest
 from bfpc.search.chosen import chosen_config
 from bfpc.search.decisions import Decision
@@ -31,7 +31,8 @@ GIVEN = "as given"
 class Checked:
     """A choice that was checked as a whole.
 
-    predicted: the sum of its sensitivities; noise: what was measured. as_measured: see `Outcome`.
+    predicted: the sum of its sensitivities; noise: what was measured. as_measured: whether the config leaves the layers
+    that sensitivities were measured on; else some of its formats go to layers that there aren't.
     """
 
     choice: Choice
@@ -103,7 +104,8 @@ class Searcher:
     def _result(self, choice: Choice, config: Config, found: Outcome) -> Checked:
         predicted = self.problem.noise(choice)
         noise = max(predicted if found.noise is None else found.noise, LEAST_NOISE)
-        return Checked(choice, config, predicted, noise, found.accuracy, found.cost, found.as_measured)
+        as_measured = found.layers == layers_digest(self.graph)
+        return Checked(choice, config, predicted, noise, found.accuracy, found.cost, as_measured)
 
     def _above_floor(self, floor: float) -> Checked | None:
         """The cheapest by sensitivities of which a check holds."""
