@@ -25,6 +25,8 @@ PRESETS = ("int8", "int6", "int5", "int54", "int4")
 # The first pictures calibrate, as many as here and more choose, others are held out.
 CALIBRATION, CIFAR10_CALIBRATION = 8, 32
 PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 512, 1000
+MOST_PHOTOS = {"oid_ssd_mobilenetv2": 16, "waifu2x_cunet": 4}  # maps of many positions: few pictures tell enough
+MOST_HELD_OUT = {"oid_ssd_mobilenetv2": 32, "waifu2x_cunet": 8}
 SEARCH = {
     "weight_bits": list(range(2, 13)),
     "weight_block_sizes": [8, 16, 32, 64],
@@ -91,14 +93,14 @@ def _pictures(name: str) -> tuple[Path, Path]:
             cifar10_pictures("train", CIFAR10_CHECKED, preprocessing),
             cifar10_pictures("test", CIFAR10_HELD_OUT, preprocessing),
         )
-    return photos(PHOTOS_CHECKED)
+    return photos(MOST_PHOTOS.get(name, PHOTOS_CHECKED))
 
 
 def _measured(name: str, config: Config, engine: Engine) -> Measured:
     chosen_on, held_out = _pictures(name)
     prepared = prepare_network(model(name), config, chosen_on)
     graph = quantize_network(prepared, config)
-    accuracy = make_check(model(name), prepared, config, Budget(at_least=0), held_out, None)
+    accuracy = make_check(model(name), prepared, config, Budget(at_least=0), held_out, None, MOST_HELD_OUT.get(name))
     bits, traffic = (
         network_cost(Budget(at_least=0, cost=cost), config, graph) for cost in ("weight_bits", "dram_bytes")
     )
