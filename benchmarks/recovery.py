@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos
 from benchmarks.figures import Figure
+from benchmarks.plain import plain
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Passes
 from bfpc.data import open_inputs
@@ -43,10 +44,9 @@ def measure() -> Iterator[Figure]:
 
 def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
     """The SQNR of every variant of a preset, as it comes."""
-    chosen, calibrating = load_config(preset), _counts(name)[0]
-    bits = chosen.formats.activation.mantissa_bits
-    shared = {"calibration": {"images": calibrating}, "preprocessing": TRAINED[name].preprocessing.model_dump()}
-    configs = {what: changed(chosen, shared | changes) for what, changes in variants(bits).items()}
+    calibrating = {"images": _counts(name)[0]}
+    shared = {"calibration": calibrating, "preprocessing": TRAINED[name].preprocessing.model_dump()}
+    configs = variants(changed(load_config(preset), shared))
     prepared = prepare_network(model(name), configs["plain"], _pictures(name)[0])
     found: dict[str, float] = {}
     for what, config in configs.items():
@@ -55,25 +55,27 @@ def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
         yield Figure(f"{name} {preset}, {what}", found[what], "dB SQNR", bar, more_is_better=True)
 
 
-def variants(activation_bits: int) -> dict[str, Sections]:
-    """What each variant changes in a preset for maps of so many bits."""
-    off = dict.fromkeys(Passes.model_fields, False)
-    maps = {"input": {"mantissa_bits": activation_bits}, "activation": {"extra_sign_bit": False}}
-    alone: Sections = {"overrides": [], "formats": maps}
+def variants(preset: Config) -> dict[str, Config]:
+    """What is compared, by name."""
+    rounded = plain(preset)
+    both = {"passes": {"compensate_rounding": True, "correct_bias": True}}
     return {
-        "plain": alone | {"passes": off},
-        "plain, signed maps": _merged(alone, {"passes": off, "formats": {"activation": {"unsigned": False}}}),
-        "extra sign bit": _merged(alone, {"passes": off, "formats": {"activation": {"extra_sign_bit": True}}}),
-        **{name: alone | {"passes": off | {name: True}} for name in off},
-        "compensate_rounding and correct_bias": alone
-        | {"passes": off | {"compensate_rounding": True, "correct_bias": True}},
-        "first and last layer wide": {"passes": off, "formats": {"activation": {"extra_sign_bit": False}}},
-        "recovery": {},
+        "plain": rounded,
+        "plain, signed maps": changed(rounded, _maps(unsigned=False)),
+        "extra sign bit": changed(rounded, _maps(extra_sign_bit=True)),
+        **{name: changed(rounded, {"passes": {name: True}}) for name in Passes.model_fields},
+        "compensate_rounding and correct_bias": changed(rounded, both),
+        "first and last layer wide": changed(preset.without_passes(), _maps(extra_sign_bit=False)),
+        "recovery": preset,
         **{
-            f"recovery {'without' if by_default else 'and'} {name}": {"passes": {name: not by_default}}
+            f"recovery {'without' if by_default else 'and'} {name}": changed(preset, {"passes": {name: not by_default}})
             for name, by_default in Passes()
         },
     }
+
+
+def _maps(**format: bool) -> Sections:
+    return {"formats": {"activation": format}}
 
 
 def changed(config: Config, changes: Sections) -> Config:

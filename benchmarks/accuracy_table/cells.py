@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.builds import TRAINED
+from benchmarks.plain import plain
 from bfpc import __version__
 from bfpc.config import Config, load_config
 
@@ -20,6 +21,11 @@ CHECKS = 8  # of `bfpc search`, which by default takes more, for a little more a
 
 Column = Literal["plain", "recovery", "retraining"]
 COLUMNS: dict[Column, str] = {"plain": "plain rounding", "recovery": "recovery", "retraining": "retraining"}
+WHAT_IS_LEFT: dict[Column, Callable[[Config], Config]] = {
+    "plain": plain,
+    "recovery": lambda config: config,
+    "retraining": Config.without_passes,
+}
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,6 @@ def cell_config(cell: Cell) -> Config:
     document = load_config(ROWS[cell.row].preset).model_dump(mode="json")
     if cell.row == "int6/5":
         document["formats"]["weight"]["mantissa_bits"] = 5
-    if cell.column == "plain":
-        document["overrides"] = []
-        document["formats"].pop("input", None)
-        document["formats"]["activation"].pop("extra_sign_bit", None)
     if cell.column == "retraining":
         document["training"] = NETWORKS[cell.network].recipe.training
     if ROWS[cell.row].within is not None:
@@ -129,7 +131,7 @@ def cell_config(cell: Cell) -> Config:
     images = CALIBRATION_CIFAR10 if trained.pictures == "cifar10" else NETWORKS[cell.network].calibration_photos
     document |= {"calibration": {"images": images}, "preprocessing": trained.preprocessing.model_dump(mode="json")}
     config = Config.model_validate(document)
-    return config if cell.column == "recovery" else config.without_passes()
+    return WHAT_IS_LEFT[cell.column](config)
 
 
 def config_digest(cell: Cell) -> str:
