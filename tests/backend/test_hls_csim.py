@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from bfpc.backend.program import FIELDS, Program, encode_program
 from bfpc.backend.render import render
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PositionScale, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
+from tests.backend.ap_int import ap_int_headers, with_ap_int
 from tests.backend.hls_reference import (
     Integers,
     LayerCase,
@@ -61,6 +62,7 @@ LARGE_DIGITS = replace(WIDEST, c_vec=64, k_vec=32, block=16, activation_bits=3, 
 LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
 LARGE_ARRAY = replace(WIDEST, c_vec=128, k_vec=64, block=32)  # its records are longer than a beat
 
+GCC, CLANG = "g++", f"{sys.executable} -m ziglang c++"  # a wheel that carries Clang
 QUICK = "-O1 -Wall -Wextra -Werror"
 CHECKED = f"{QUICK} -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
@@ -72,14 +74,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Renders and compiles an accelerator once, and returns the folder with its `csim`."""
     built: dict[tuple[object, ...], Path] = {}
 
-    def compile_once(architecture: Architecture, *, flags: str = QUICK, ap_include: str = "") -> Path:
-        key = (architecture, flags, ap_include)
+    def compile_once(architecture: Architecture, *, flags: str = QUICK, ap_include: str = "", cxx: str = GCC) -> Path:
+        key = (architecture, flags, ap_include, cxx)
         if key not in built:
             folder = tmp_path_factory.mktemp("hls")
             for name, text in render(architecture, FIELDS).items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(text)
-            options = [f"CXXFLAGS={flags}", *([f"AP_INCLUDE={ap_include}"] if ap_include else [])]
+            options = [f"CXX={cxx}", f"CXXFLAGS={flags}", *([f"AP_INCLUDE={ap_include}"] if ap_include else [])]
             subprocess.run(["make", "build", *options], cwd=folder, check=True, capture_output=True)
             built[key] = folder
         return built[key]
@@ -380,17 +382,11 @@ def test_random_layers_meet_no_undefined_behaviour(build: Build, array: Architec
     assert_same_bits(build(array, flags=CHECKED), case, array)
 
 
-def ap_int_headers() -> str:
-    """The folder of the arbitrary-precision headers: $BFPC_AP_INCLUDE, or those that an installed hls4ml carries."""
-    spec = importlib.util.find_spec("hls4ml")
-    carried = Path(spec.origin).parent / "templates/vivado/ap_types" if spec and spec.origin else Path()
-    folder = os.environ.get("BFPC_AP_INCLUDE", str(carried))
-    return folder if (Path(folder) / "ap_int.h").exists() else ""
-
-
-with_ap_int = pytest.mark.skipif(
-    not ap_int_headers(), reason="no ap_int headers: set BFPC_AP_INCLUDE or install hls4ml"
-)
+@arrays
+@given(case=layers())
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+def test_clang_gives_the_same_bits(build: Build, array: Architecture, case: LayerCase) -> None:
+    assert_same_bits(build(array, cxx=CLANG), case, array)
 
 
 @with_ap_int
