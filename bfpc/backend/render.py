@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
+from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
 from bfpc.backend.weight_stream import SLOPE_BITS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
 from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_BITS, TABLE_ENTRIES
@@ -44,6 +45,10 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "modes": MODES,
         "magic": MAGIC,
         "version": VERSION,
+        "control": CONTROL,
+        "start": START,
+        "done": DONE,
+        "registers": REGISTERS,
     }
     templates = sorted(name for name in environment.list_templates() if PurePosixPath(name).suffix == SUFFIX)
     return {name.removesuffix(SUFFIX): environment.get_template(name).render(context) for name in templates}

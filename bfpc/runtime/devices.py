@@ -1,4 +1,4 @@
-"""What computes the accelerator's layers: the emulator, or the C simulation.
+"""What computes the accelerator's layers: the emulator, the C simulation, or a board.
 
 Maps are as they are stored, or the real numbers that they stand for. All have a batch in front.
 """
@@ -13,6 +13,8 @@ import numpy as np
 
 from bfpc.backend.bit_packing import Words
 from bfpc.backend.build_folder import Build
+from bfpc.backend.feature_memory import unpack
+from bfpc.backend.memory_plan import feature_layout
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.emulator.session import Emulator, Maps, of_image, real_values, stored_inputs
 from bfpc.ir.graph import Graph
@@ -26,6 +28,8 @@ StoredMaps = Mapping[str, BfpTensor]
 Map = TypeVar("Map")
 Runner = Callable[[Mapping[str, Maps]], dict[str, Maps]]
 Write = Callable[[Graph, Tensors], dict[str, Map]]
+# What runs an image on a board: the words of its input maps, and how many layers; the feature memory after these.
+BoardRun = Callable[[Words, int], Words]
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,28 @@ def simulation_device(build: Build) -> Device[BfpTensor]:
         return {name: _batch([image[name] for image in images]) for name in known if stages[name] == stage}
 
     return stored_device(graph, simulate)
+
+
+def board_device(build: Build, run: BoardRun) -> Device[BfpTensor]:
+    """A board, which for each image runs all layers up to a stage; what the host reads of it stays in its memory."""
+    graph, stages = build.graph, build.graph.stages
+    addresses = {port["map"]: int(port["address"]) for port in build.manifest["outputs"]}
+
+    def compute(stage: int, maps: StoredMaps) -> dict[str, BfpTensor]:
+        made = [name for name in addresses if stages[name] == stage]
+        count = sum(stages[name] <= stage for name in trace_names(graph))
+        images = [
+            {name: _unpacked(build, name, memory[addresses[name] :]) for name in made}
+            for memory in (run(words, count) for words in _input_words(build, maps))
+        ]
+        return {name: _batch([image[name] for image in images]) for name in made}
+
+    return stored_device(graph, compute)
+
+
+def _unpacked(build: Build, name: str, words: Words) -> BfpTensor:
+    layout = feature_layout(build.graph, name, build.group)
+    return unpack(words[: layout.words], layout.shape, layout.format, build.group)
 
 
 def _input_words(build: Build, maps: StoredMaps) -> Iterator[Words]:

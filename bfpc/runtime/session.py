@@ -20,9 +20,10 @@ import onnx
 from bfpc.backend.build_folder import Build, read_build
 from bfpc.data import Array, load_inputs
 from bfpc.errors import DataError
+from bfpc.numerics.format import BfpTensor
 from bfpc.output_file import check_writable, write_file
 from bfpc.progress import Progress, silent, step
-from bfpc.runtime.devices import emulator_device, simulation_device
+from bfpc.runtime.devices import BoardRun, Device, board_device, emulator_device, simulation_device
 from bfpc.runtime.execution import Executor
 from bfpc.runtime.signature import Signature, TensorInfo, Tensors, input_specs, read_signature, take_batch
 
@@ -30,9 +31,13 @@ DeviceName = Literal["emulator", "csim"]
 DEVICES: tuple[DeviceName, ...] = ("emulator", "csim")
 
 
-def load(folder: str | Path, device: DeviceName = "emulator") -> Session:
-    """Makes a build folder ready to run. Raises BuildError where it is none, damaged, or cannot be run."""
-    if device not in DEVICES:
+def load(folder: str | Path, device: DeviceName | BoardRun = "emulator") -> Session:
+    """Makes a build folder ready to run.
+
+    device: also the `run` of an accelerator on a board, see the build's `hls/driver`. Raises BuildError where the
+    folder is none, damaged, or cannot be run.
+    """
+    if not callable(device) and device not in DEVICES:
         raise DataError(f"there is no device {device}", where="device", fix=f"give {' or '.join(DEVICES)}")
     return Session(read_build(Path(folder)), device)
 
@@ -40,12 +45,11 @@ def load(folder: str | Path, device: DeviceName = "emulator") -> Session:
 class Session:
     """A build made ready to run on a device."""
 
-    def __init__(self, build: Build, device: DeviceName) -> None:
+    def __init__(self, build: Build, device: DeviceName | BoardRun) -> None:
         self.build = build
         self._signature = read_signature(onnx.load(build.model, load_external_data=False), build.graph)
         self.input_specs = input_specs(self._signature, build.graph)
-        made = simulation_device(build) if device == "csim" else emulator_device(build.graph)
-        self._executor = Executor(build.graph, build.host, made, str(build.folder))
+        self._executor = Executor(build.graph, build.host, _open(build, device), str(build.folder))
 
     def get_inputs(self) -> list[TensorInfo]:
         """The network's inputs, in order: `name`, `shape` and `type` of each."""
@@ -77,6 +81,12 @@ class Session:
             for name, collected in parts.items():
                 collected.append(tensors[name])
         return [_join(parts[info.name], info, batch, images) for info in outputs]
+
+
+def _open(build: Build, device: DeviceName | BoardRun) -> Device[BfpTensor]:
+    if callable(device):
+        return board_device(build, device)
+    return simulation_device(build) if device == "csim" else emulator_device(build.graph)
 
 
 def _select(signature: Signature, names: Iterable[str] | None) -> list[TensorInfo]:
