@@ -89,7 +89,9 @@ NETWORKS: dict[str, Network] = {
         "EfficientNet-Lite0", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS), halves=True
     ),
     "mobilenetv2": Network("MobileNetV2", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS), halves=True),
-    "opennsfw": Network("ResNet-50, half width", "top1_agreement", "top-1 agreement", Recipe(4, PHOTOS)),
+    "opennsfw": Network(
+        "ResNet-50, half width", "top1_agreement", "top-1 agreement", Recipe(4, PHOTOS | {"learning_rate": 3e-5})
+    ),
     "oid_ssd_mobilenetv2": Network("SSD, MobileNetV2", "ap_agreement", "mean average precision", Recipe(4, PHOTOS)),
     "selfie_segmentation": Network("Selfie segmentation", "iou_agreement", "IoU", Recipe(8, PHOTOS)),
     "waifu2x_cunet": Network("waifu2x", "psnr_db_agreement", "PSNR", Recipe(2, PHOTOS), "dB"),

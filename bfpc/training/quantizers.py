@@ -1,8 +1,9 @@
 """The compiler's quantizer in PyTorch: the values of `numerics.quantize`, bit for bit, with straight-through gradients.
 
 A block's exponent comes from the bit pattern of its largest element; elements are rounded to nearest, ties to even, and
-saturate. The gradient passes rounding unchanged, and is zero where an element lies beyond what the format's exponent
-window reaches. Quantized maps stay real numbers: every mantissa times its block's power of two fits a float32.
+saturate. The gradient passes rounding unchanged; where an element lies beyond what the format's exponent window
+reaches, it passes only if it leads back. Quantized maps stay real numbers: every mantissa times its block's power of two
+fits a float32.
 """
 
 from __future__ import annotations
@@ -72,15 +73,16 @@ class _Quantize(torch.autograd.Function):
         top = base + format.exponent_range
         if ctx.needs_input_grad[0]:
             lowest = format.min_mantissa * power_of_two(top, x.dtype)
-            ctx.save_for_backward((x >= lowest) & (x < power_of_two(top + format.magnitude_bits, x.dtype)))
+            ctx.save_for_backward(x < lowest, x >= power_of_two(top + format.magnitude_bits, x.dtype))
         exponents = torch.clamp(_bit_lengths(x) - format.magnitude_bits, base, top)  # type: ignore[arg-type]
         mantissas = (x * power_of_two(-exponents, x.dtype)).round_().clamp_(format.min_mantissa, format.max_mantissa)
         return mantissas.mul_(power_of_two(exponents, x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (within,) = ctx.saved_tensors
-        return gradients[0] * within, None, None
+        below, above = ctx.saved_tensors
+        away = (below & (gradients[0] > 0)) | (above & (gradients[0] < 0))  # descending goes against the gradient
+        return gradients[0].masked_fill(away, 0), None, None
 
 
 def _bit_lengths(x: Tensor) -> Tensor:

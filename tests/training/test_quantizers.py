@@ -55,13 +55,16 @@ def test_weights_are_quantized_as_the_compiler_does(format: BfpFormat, seed: int
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_gradients_pass_within_the_window_and_stop_beyond_it(signed: bool) -> None:
+@pytest.mark.parametrize("gradient", [1.0, -1.0])  # descending lowers, or raises
+def test_gradients_pass_within_the_window_and_beyond_it_where_they_lead_back(signed: bool, gradient: float) -> None:
     format = BfpFormat(5, 4, 3, signed).with_top(2)  # reaches below 4
     x = torch.tensor([3.9, -0.01, 0.0, 0.3, 4.0, -4.0, -4.1, 100.0]).reshape(1, 8, 1, 1).requires_grad_()
-    torch.autograd.backward(quantize_maps(x, format).sum())
+    torch.autograd.backward(gradient * quantize_maps(x, format).sum())
     assert x.grad is not None
-    negative = float(signed)
-    assert x.grad.flatten().tolist() == [1, negative, 1, 1, 0, negative, 0, 0]
+    lowers = gradient > 0
+    above, below, negative = lowers, not lowers, signed or not lowers
+    passes = [True, negative, True, True, above, negative, below, above]
+    assert x.grad.flatten().tolist() == [gradient * each for each in passes]
 
 
 def test_rounding_to_an_lsb_is_exact_and_passes_the_gradient() -> None:
