@@ -2,8 +2,8 @@
 
 A block's exponent comes from the bit pattern of its largest element; elements are rounded to nearest, ties to even, and
 saturate. The gradient passes rounding unchanged; where an element lies beyond what the format's exponent window
-reaches, it passes only if it leads back. Quantized maps stay real numbers: every mantissa times its block's power of two
-fits a float32.
+reaches, it passes only if it leads back. Quantized maps stay real numbers: every mantissa times its block's power of
+two fits a float32.
 """
 
 from __future__ import annotations
