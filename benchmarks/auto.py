@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos, scratch
+from benchmarks.builds import TRAINED, available, cifar10_pictures, photos, scores_model, scratch
 from benchmarks.figures import Figure
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Budget
@@ -61,12 +61,12 @@ def _compare(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
     chosen_on = _pictures(name)[0]
     state, data = scratch() / f"{name}.sensitivity.jsonl", Data(chosen_on, chosen_on)  # presets share measurements
     searched = _searched(given, uniform.weight_bits)
-    chosen = search(model(name), searched, data, engine, state_file=state, resume=state.exists())
+    chosen = search(scores_model(name), searched, data, engine, state_file=state, resume=state.exists())
     auto = _measured(name, chosen.config, engine)
     what = f"{name} {preset}"
     yield Figure(f"{what}, auto", auto.sqnr_db, "dB SQNR", bar=uniform.sqnr_db, more_is_better=True)
     yield Figure(f"{what}, auto", auto.weight_bits / 8 / BYTES, "MiB of weights", bar=uniform.weight_bits / 8 / BYTES)
-    yield Figure(f"{what}, auto", auto.dram_bytes / BYTES, "MiB of traffic", bar=uniform.dram_bytes / BYTES)
+    yield Figure(f"{what}, auto", auto.dram_bytes / BYTES, "MiB of traffic")
 
 
 def _config(name: str, preset: str) -> Config:
@@ -98,9 +98,11 @@ def _pictures(name: str) -> tuple[Path, Path]:
 
 def _measured(name: str, config: Config, engine: Engine) -> Measured:
     chosen_on, held_out = _pictures(name)
-    prepared = prepare_network(model(name), config, chosen_on)
+    prepared = prepare_network(scores_model(name), config, chosen_on)
     graph = quantize_network(prepared, config)
-    accuracy = make_check(model(name), prepared, config, Budget(at_least=0), held_out, None, MOST_HELD_OUT.get(name))
+    accuracy = make_check(
+        scores_model(name), prepared, config, Budget(at_least=0), held_out, None, MOST_HELD_OUT.get(name)
+    )
     bits, traffic = (
         network_cost(Budget(at_least=0, cost=cost), config, graph) for cost in ("weight_bits", "dram_bytes")
     )

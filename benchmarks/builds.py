@@ -88,6 +88,20 @@ def model(name: str) -> Path:
 
 
 @cache
+def scores_model(network: str) -> Path:
+    """Like `model`, without the softmax that it may end in: probabilities near 1 hide the noise of class scores."""
+    path = scratch() / f"{network}-scores.onnx"
+    read = onnx.load(model(network))
+    *others, last = read.graph.node
+    if last.op_type != "Softmax":
+        return model(network)
+    del read.graph.node[len(others) :]
+    read.graph.output[0].name = last.input[0]
+    onnx.save(read, path)
+    return path
+
+
+@cache
 def build(name: str, preset: str) -> Path:
     """The build folder of a network, calibrated on pictures that `compared_pictures` leaves out."""
     folder = scratch() / f"{name}-{preset}"

@@ -6,12 +6,10 @@ The reference is the original network in float32, also of a network that was ret
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import reduce
 from operator import add
 from pathlib import Path
 from statistics import fmean
-
-import onnx
 
 from benchmarks.accuracy_table.cells import (
     CALIBRATION_CIFAR10,
@@ -24,7 +22,7 @@ from benchmarks.accuracy_table.cells import (
     digest,
 )
 from benchmarks.accuracy_table.results import Result
-from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, model, photos, scratch
+from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, photos, scores_model, scratch
 from benchmarks.measuring import measuring
 from bfpc.config import Config
 from bfpc.config_sections import Budget
@@ -49,22 +47,8 @@ class Images:
     evaluation: DataSet
 
 
-@cache
-def original(network: str) -> Path:
-    """The ONNX file; where it ends in a softmax, without that: probabilities near 1 hide the noise of class scores."""
-    path = scratch() / f"{network}-scores.onnx"
-    read = onnx.load(model(network))
-    *others, last = read.graph.node
-    if last.op_type != "Softmax":
-        return model(network)
-    del read.graph.node[len(others) :]
-    read.graph.output[0].name = last.input[0]
-    onnx.save(read, path)
-    return path
-
-
 def model_digest(network: str) -> str:
-    return digest(original(network).read_bytes())
+    return digest(scores_model(network).read_bytes())
 
 
 def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
@@ -79,7 +63,7 @@ def _measure(cell: Cell, images: Images, engine: Engine, progress: Progress) -> 
     within = ROWS[cell.row].within
     config = cell_config(cell) if within is None else _chosen(cell, within, images, engine, progress)
     config = config.model_copy(update={"measure": measuring(cell.network)})
-    task = _task(original(cell.network), config, images, progress)
+    task = _task(scores_model(cell.network), config, images, progress)
     if cell.column == "retraining":
         tuned = _retrained(cell, config, images, progress)
         if cell.row == FLOAT:
@@ -121,7 +105,7 @@ def _result(digests: tuple[str, str], task: Task, found: list[Found], images: in
 
 def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: Progress) -> Config:
     """The formats that a search finds with no more weight bits than another row has."""
-    path, uniform = original(cell.network), cell_config(replace(cell, row=within)).without_passes()
+    path, uniform = scores_model(cell.network), cell_config(replace(cell, row=within)).without_passes()
     graph = quantize_network(prepare_network(path, uniform, images.calibration), uniform)
     budget = Budget(cost="weight_bits", at_most=1.0)
     budget = budget.model_copy(update={"at_most": network_cost(budget, uniform, graph)})
@@ -132,7 +116,7 @@ def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: P
 def _retrained(cell: Cell, config: Config, images: Images, progress: Progress) -> Path:
     path = scratch() / f"{cell.network}-{ROWS[cell.row].preset}.onnx"
     task = Retraining(_training_data(cell, images), NETWORKS[cell.network].recipe.epochs, None, images.calibration)
-    retrain(original(cell.network), config, path, task, progress)
+    retrain(scores_model(cell.network), config, path, task, progress)
     return path
 
 

@@ -1,0 +1,80 @@
+"""The array's processing element as RTL, from the accelerator's own parameters: what the area model counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+TOP = "processing_element"
+FLOAT32_BITS = 32
+FLOAT_OFFSET_BITS = 5  # of the shared exponents that a float32 accumulator takes
+FLOAT_BIAS = 31  # so that dot products weigh from 2**-31 to 2**31
+
+
+@dataclass(frozen=True)
+class ProcessingElement:
+    """lanes, block: powers of two. activation_bits, weight_bits: a multiplier's operands, signed.
+
+    activation_range, weight_range: octaves of the exponent windows; a block's dot product is shifted by their sum at
+    most. accumulator: an exact integer, or a float32, as block floating point has it elsewhere: then of one block.
+    multiplier: `rows` adds partial products in carry chains, `operator` is what the tool makes of `*`.
+    """
+
+    lanes: int
+    block: int
+    activation_bits: int
+    weight_bits: int
+    activation_range: int = 7
+    weight_range: int = 3
+    accumulator: Literal["exact", "float32"] = "exact"
+    exact_bits: int = 32
+    multiplier: Literal["rows", "operator"] = "rows"
+
+    @property
+    def blocks(self) -> int:
+        return self.lanes // self.block
+
+    @property
+    def dot_bits(self) -> int:
+        """Width of a block's dot product."""
+        return self.activation_bits + self.weight_bits + _log2(self.block)
+
+    @property
+    def accumulator_bits(self) -> int:
+        return FLOAT32_BITS if self.accumulator == "float32" else self.exact_bits
+
+    @property
+    def offset_bits(self) -> int:
+        """Width of a block's exponent offset, the wider of the two."""
+        if self.accumulator == "float32":
+            return FLOAT_OFFSET_BITS
+        return max(self.activation_range, self.weight_range).bit_length()
+
+
+def render_processing_element(element: ProcessingElement) -> str:
+    """SystemVerilog, its top module `processing_element`. Offsets are summed by it; each must keep to its range."""
+    environment = Environment(
+        loader=PackageLoader("bfpc", "templates/rtl"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    exact = element.accumulator == "exact"
+    most_shift = element.activation_range + element.weight_range
+    return environment.get_template("processing_element.sv.j2").render(
+        element=element,
+        levels=_log2(element.block),
+        block_levels=_log2(element.blocks),
+        offset_bits=element.offset_bits,
+        shift_bits=most_shift.bit_length() if exact else FLOAT_OFFSET_BITS + 1,
+        aligned_bits=element.dot_bits + most_shift,
+        bias=FLOAT_BIAS,
+    )
+
+
+def _log2(power: int) -> int:
+    return power.bit_length() - 1
