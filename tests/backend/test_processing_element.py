@@ -59,7 +59,7 @@ def simulate(element: ProcessingElement, steps: list[list[tuple[Numbers, int]]],
     ran = subprocess.run([str(folder / "driver")], input=stream, capture_output=True, check=True)
     chunks = -(-element.accumulator_bits // 32)
     found = np.frombuffer(ran.stdout, "<u4").reshape(-1, chunks).astype(np.int64)
-    return np.asarray((found << (32 * np.arange(chunks))).sum(1))
+    return np.asarray((found << (32 * np.arange(chunks))).sum(1), np.int64)
 
 
 def words(elements: Numbers, bits: int) -> bytes:
@@ -93,7 +93,7 @@ def steps_of(element: ProcessingElement, *drawn: Numbers) -> list[list[tuple[Num
 
 def dots_of(element: ProcessingElement, activations: Numbers, weights: Numbers) -> Numbers:
     """Of each block [steps, blocks]."""
-    return (activations * weights).reshape(STEPS, element.blocks, element.block).sum(2)
+    return np.asarray((activations * weights).reshape(STEPS, element.blocks, element.block).sum(2), np.int64)
 
 
 EXACT = {
