@@ -1,4 +1,4 @@
-"""`precision: auto` against each uniform format: at its weight bits, with the same maps, on pictures neither saw."""
+"""`precision: auto` against each uniform format: at its weight bits, or at its SQNR, on pictures neither saw."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from bfpc.jobs import Engine, open_engine
 from bfpc.pipeline import prepare_network, quantize_network
 from bfpc.search.check import make_check
 from bfpc.search.costs import network_cost
-from bfpc.search.search import Data, search
+from bfpc.search.search import Chosen, Data, search
+from bfpc.search.searcher import GIVEN
 
 TITLE = (
-    "Formats chosen by the compiler, at the weight bits of a uniform format, maps no wider: SQNR at the outputs on "
-    "held-out pictures"
+    "Formats chosen by the compiler, at the weight bits or at the SQNR of a uniform format, maps no wider: on held-out "
+    "pictures"
 )
 PRESETS = ("int8", "int6", "int5", "int54", "int4")
 # The first pictures calibrate, as many as here and more choose, others are held out.
@@ -56,17 +57,21 @@ def measure() -> Iterator[Figure]:
 
 
 def _compare(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
+    """In both directions: as many weight bits for more SQNR, then as much SQNR for fewer weight bits."""
     given = _config(name, preset)
     uniform = _measured(name, given, engine)
-    chosen_on = _pictures(name)[0]
-    state, data = scratch() / f"{name}.sensitivity.jsonl", Data(chosen_on, chosen_on)  # presets share measurements
-    searched = _searched(given, uniform.weight_bits)
-    chosen = search(scores_model(name), searched, data, engine, state_file=state, resume=state.exists())
-    auto = _measured(name, chosen.config, engine)
-    what = f"{name} {preset}"
-    yield Figure(f"{what}, auto", auto.sqnr_db, "dB SQNR", bar=uniform.sqnr_db, more_is_better=True)
-    yield Figure(f"{what}, auto", auto.weight_bits / 8 / BYTES, "MiB of weights", bar=uniform.weight_bits / 8 / BYTES)
-    yield Figure(f"{what}, auto", auto.dram_bytes / BYTES, "MiB of traffic")
+    within = _searched(name, given, {"at_most": uniform.weight_bits}, engine)
+    auto = _measured(name, within.config, engine)
+    yield from _figures(f"{name} {preset}, auto in no more bits", auto, uniform)
+    floor = next(point.accuracy for point in within.front.uniform if point.name == GIVEN)
+    auto = _measured(name, _searched(name, given, {"at_least": floor}, engine).config, engine)
+    yield from _figures(f"{name} {preset}, auto with no less SQNR", auto, uniform)
+
+
+def _figures(what: str, auto: Measured, uniform: Measured) -> Iterator[Figure]:
+    yield Figure(what, auto.sqnr_db, "dB SQNR", bar=uniform.sqnr_db, more_is_better=True)
+    yield Figure(what, auto.weight_bits / 8 / BYTES, "MiB of weights", bar=uniform.weight_bits / 8 / BYTES)
+    yield Figure(what, auto.dram_bytes / BYTES, "MiB of traffic")
 
 
 def _config(name: str, preset: str) -> Config:
@@ -75,14 +80,19 @@ def _config(name: str, preset: str) -> Config:
     return Config.model_validate(load_config(preset).model_dump(mode="json") | sections)
 
 
-def _searched(given: Config, weight_bits: float) -> Config:
-    """The uniform formats as what the search begins with. Maps stay as they are: they get no other choice."""
+def _searched(name: str, given: Config, budget: dict[str, float | None], engine: Engine) -> Chosen:
+    """The uniform formats are what the search begins with. Maps stay as they are: they get no other choice."""
     maps = {
         "activation_bits": [given.formats.activation.mantissa_bits],
         "activation_block_sizes": [given.formats.activation.block_size],
     }
-    sections = {"precision": "auto", "budget": {"at_most": weight_bits}, "search": SEARCH | maps}
-    return Config.model_validate(given.model_dump(mode="json") | sections)
+    sections = {"precision": "auto", "budget": budget, "search": SEARCH | maps}
+    config = Config.model_validate(given.model_dump(mode="json") | sections)
+    chosen_on = _pictures(name)[0]
+    state = scratch() / f"{name}.sensitivity.jsonl"  # searches share measurements
+    return search(
+        scores_model(name), config, Data(chosen_on, chosen_on), engine, state_file=state, resume=state.exists()
+    )
 
 
 def _pictures(name: str) -> tuple[Path, Path]:

