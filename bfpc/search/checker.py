@@ -21,12 +21,11 @@ from bfpc.search.costs import network_cost
 class Outcome:
     """What a check found.
 
-    noise: relative to the signal, over the network's outputs; None without signals. layers: a digest of those that the
-    config leaves, see `layers_digest`.
+    noises: see `Accuracy`. layers: a digest of those that the config leaves, see `layers_digest`.
     """
 
     accuracy: float
-    noise: float | None
+    noises: tuple[float, ...]
     cost: float
     layers: str
 
@@ -70,4 +69,4 @@ def _check(checker: Checker, config: Config) -> Outcome:
         prepared = prepare_network(checker.model, config, checker.calibration)
     graph = quantize_network(prepared, config)
     accuracy = checker.accuracy(ThisProcess(), prepared, config, graph)
-    return Outcome(accuracy.value, accuracy.noise, network_cost(checker.budget, config, graph), layers_digest(layers))
+    return Outcome(accuracy.value, accuracy.noises, network_cost(checker.budget, config, graph), layers_digest(layers))

@@ -21,11 +21,21 @@ from numpy.typing import NDArray
 from bfpc.search.choice import Choice, Problem
 
 PRIOR_SPREAD = 0.4  # of a decision's multiplier, relative to the common one
-CHECK_ERROR = 0.02  # of the sum, relative to what was measured, close to the best choice
+CHECK_ERROR = 0.02  # of the sum, relative to what was measured on ever so many images, close to the best choice
 DISTANT_ERROR = 0.3  # grows with the distance: times the logarithm of the ratio of the noises
+MODEL_ERROR = 0.2  # of a noise that is predicted with corrections, relative
 LEAST = 0.1  # of a multiplier, relative to the common one: none makes noise free
 
 Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A choice and its noise, above 0. error: the standard error of that, relative."""
+
+    choice: Choice
+    noise: float
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,18 +50,45 @@ class Corrections:
         return np.maximum(self.mean + self.spread @ random.standard_normal(len(self.mean)), self.least)
 
 
-def fit_corrections(problem: Problem, best: Choice, measured: Sequence[tuple[Choice, float]]) -> Corrections:
-    """best: one of those measured, around which the corrections are to hold; measured: noises above 0."""
-    found = dict(measured)[best]
-    noises = np.array([noise for _, noise in measured])
-    parts = np.array([_parts(problem, choice) for choice, _ in measured]) / noises[:, np.newaxis]
-    error = CHECK_ERROR + DISTANT_ERROR * np.abs(np.log(noises / found))
-    common = found / max(problem.noise(best), np.finfo(float).tiny)
+def fit_corrections(problem: Problem, near: Choice, checks: Sequence[Check]) -> Corrections:
+    """near: one of those checked, around which the corrections are to hold."""
+    noises = np.array([check.noise for check in checks])
+    parts = np.array([_parts(problem, check.choice) for check in checks]) / noises[:, np.newaxis]
+    found = next(check.noise for check in checks if check.choice == near)
+    errors = np.hypot(CHECK_ERROR, [check.error for check in checks]) + DISTANT_ERROR * np.abs(np.log(noises / found))
+    predicted = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
+    common = float(np.average(1 / predicted, weights=errors**-2))
     spread = PRIOR_SPREAD * common
-    precision = (parts / error[:, np.newaxis] ** 2).T @ parts + np.eye(parts.shape[1]) / spread**2
+    precision = (parts / errors[:, np.newaxis] ** 2).T @ parts + np.eye(parts.shape[1]) / spread**2
     factor = np.linalg.cholesky(np.linalg.inv(precision))
-    mean = common + factor @ (factor.T @ (parts.T @ ((1 - common * parts.sum(axis=1)) / error**2)))
+    mean = common + factor @ (factor.T @ (parts.T @ ((1 - common * parts.sum(axis=1)) / errors**2)))
     return Corrections(mean, factor, LEAST * common)
+
+
+def believed_noises(problem: Problem, near: Choice, checks: Sequence[Check]) -> list[float]:
+    """What the noise of each check is, ever so many images provided: between what was measured and what is predicted.
+
+    The larger the error of what was measured beside what predictions miss, the more these count.
+    """
+    model = corrected(problem, fit_corrections(problem, near, checks).mean)
+    shares = [MODEL_ERROR**2 / (MODEL_ERROR**2 + check.error**2) for check in checks]
+    return [
+        check.noise**share * model.noise(check.choice) ** (1 - share)
+        for check, share in zip(checks, shares, strict=True)
+    ]
+
+
+def check_errors(noises: Sequence[Sequence[float]]) -> list[float]:
+    """The standard error of each check's noise, relative, that the choice of the images makes.
+
+    noises: of each check what the batches of images add to it. What all checks have in common, such as images that are
+    noisy in any format, makes none of them better than another: it is left out.
+    """
+    if not all(noises) or len(noises[0]) < 2:
+        return [0.0] * len(noises)
+    shares = np.array(noises) / np.sum(noises, axis=1, keepdims=True)
+    own = shares - shares.mean(axis=0)
+    return [float(error) for error in own.std(axis=1, ddof=1) * np.sqrt(own.shape[1])]
 
 
 def corrected(problem: Problem, multipliers: Numbers) -> Problem:

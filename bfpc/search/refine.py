@@ -1,16 +1,18 @@
 """Improves on a choice by checks of the whole: others near it, of which corrected predictions promise most.
 
-A proposal raises a few layers and lowers others, more or fewer of them at a time. It is kept where the check is better.
+A proposal raises a few layers and lowers others, more or fewer of them at a time.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from bfpc.search.check import SQNR, noise_of
 from bfpc.search.choice import Choice, Near, cheapest, quietest
-from bfpc.search.corrections import Corrections, corrected, fit_corrections
-from bfpc.search.searcher import Checked, Searcher
+from bfpc.search.corrections import Check, Corrections, believed_noises, check_errors, corrected, fit_corrections
+from bfpc.search.searcher import GIVEN, Checked, Searcher
 
 TOGETHER = 4  # proposals that are checked at a time, before predictions are corrected again
 CHANGES = (2, 4, 8, 16)  # decisions that a proposal changes at most, in turn
@@ -21,14 +23,37 @@ def refine(searcher: Searcher, best: Checked) -> Checked:
     """The best choice after as many more checks as the config allows. best: the one to begin with."""
     random, left = np.random.default_rng(0), searcher.config.search.checks
     while left > 0:
-        measured = [(each.choice, each.noise) for each in searcher.checked.values()]
-        corrections = fit_corrections(searcher.problem, best.choice, measured)
+        corrections = fit_corrections(searcher.problem, best.choice, _checks(searcher))
         proposals = _propose(searcher, best, corrections, random)[:left]
         if not proposals:
             break
-        best = searcher.best([best, *searcher.check(proposals)]) or best
+        searcher.check(proposals)
+        best = _best(searcher, best)
         left -= len(proposals)
     return best
+
+
+def _checks(searcher: Searcher) -> list[Check]:
+    """All so far."""
+    checked = list(searcher.checked.values())
+    errors = check_errors([each.noises for each in checked])
+    return [Check(each.choice, each.noise, error) for each, error in zip(checked, errors, strict=True)]
+
+
+def _best(searcher: Searcher, best: Checked) -> Checked:
+    """The best of all that was checked.
+
+    The least noise that was measured on a few images may be so by chance. Of those that keep to a cost, and are no
+    worse than the formats given, the best is therefore the one with the least noise by this check and all others.
+    """
+    checked, most = list(searcher.checked.values()), searcher.budget.at_most
+    if most is None or searcher.budget.accuracy != SQNR:
+        return searcher.best(checked) or best
+    given = searcher.checked[searcher.uniform()[GIVEN]]
+    least = given.accuracy if given.cost <= most else -math.inf
+    noises = believed_noises(searcher.problem, best.choice, _checks(searcher))
+    held = [index for index, each in enumerate(checked) if each.cost <= most and each.accuracy >= least]
+    return checked[min(held, key=lambda index: noises[index])] if held else best
 
 
 def _propose(searcher: Searcher, best: Checked, corrections: Corrections, random: np.random.Generator) -> list[Choice]:

@@ -31,14 +31,16 @@ GIVEN = "as given"
 class Checked:
     """A choice that was checked as a whole.
 
-    predicted: the sum of its sensitivities; noise: what was measured. as_measured: whether the config leaves the layers
-    that sensitivities were measured on; else some of its formats go to layers that there aren't.
+    predicted: the sum of its sensitivities; noise: what was measured; noises: by batch of images, see `Accuracy`.
+    as_measured: whether the config leaves the layers that sensitivities were measured on; else some of its formats go
+    to layers that there aren't.
     """
 
     choice: Choice
     config: Config
     predicted: float
     noise: float
+    noises: tuple[float, ...]
     accuracy: float
     cost: float
     as_measured: bool
@@ -103,9 +105,9 @@ class Searcher:
 
     def _result(self, choice: Choice, config: Config, found: Outcome) -> Checked:
         predicted = self.problem.noise(choice)
-        noise = max(predicted if found.noise is None else found.noise, LEAST_NOISE)
+        noise = max(sum(found.noises) if found.noises else predicted, LEAST_NOISE)
         as_measured = found.layers == layers_digest(self.graph)
-        return Checked(choice, config, predicted, noise, found.accuracy, found.cost, as_measured)
+        return Checked(choice, config, predicted, noise, found.noises, found.accuracy, found.cost, as_measured)
 
     def _above_floor(self, floor: float) -> Checked | None:
         """The cheapest by sensitivities of which a check holds."""

@@ -92,7 +92,8 @@ def resume_state(path: Path, key: str) -> State:
         if "question" in line:
             found.answers[line["question"]] = Answer(tuple(line["maps"]), tuple(line["weights"]))
         elif "check" in line:
-            found.outcomes[line["check"]] = Outcome(**{key: line[key] for key in Outcome.__dataclass_fields__})
+            noises = tuple(line["noises"])
+            found.outcomes[line["check"]] = Outcome(line["accuracy"], noises, line["cost"], line["layers"])
     return found
 
 

@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from bfpc.search.choice import Choice, Problem
-from bfpc.search.corrections import corrected, fit_corrections
+import numpy as np
+import pytest
+
+from bfpc.search.choice import Problem
+from bfpc.search.corrections import Check, believed_noises, check_errors, corrected, fit_corrections
 
 OPTIONS = np.array([8.0, 4.0, 2.0, 1.0])
 TRUE = np.array([0.5, 0.8, 1.0, 1.2, 1.6])
 PROBLEM = Problem((np.arange(4.0),) * len(TRUE), (OPTIONS,) * len(TRUE))
 
 
-def measured(count: int) -> list[tuple[Choice, float]]:
+def measured(count: int) -> list[Check]:
     """So many choices with their true noise."""
     picks = np.random.default_rng(1).integers(0, 4, (count, len(TRUE)))
-    return [(tuple(map(int, pick)), float(TRUE @ OPTIONS[pick])) for pick in picks]
+    return [Check(tuple(map(int, pick)), float(TRUE @ OPTIONS[pick])) for pick in picks]
 
 
 def test_with_a_check_for_each_decision_the_multipliers_are_found() -> None:
     checks = measured(40)
-    found = fit_corrections(PROBLEM, checks[0][0], checks)
+    found = fit_corrections(PROBLEM, checks[0].choice, checks)
     np.testing.assert_allclose(found.mean, TRUE, rtol=0.1)
-    errors = [corrected(PROBLEM, found.mean).noise(choice) / noise - 1 for choice, noise in checks]
+    errors = [corrected(PROBLEM, found.mean).noise(check.choice) / check.noise - 1 for check in checks]
     assert np.abs(errors).max() < 0.05
 
 
 def test_one_check_says_only_what_all_of_them_are_together() -> None:
     checks = measured(1)
-    found = fit_corrections(PROBLEM, checks[0][0], checks)
-    assert corrected(PROBLEM, found.mean).noise(checks[0][0]) == np.float64(checks[0][1]).round(12)
+    found = fit_corrections(PROBLEM, checks[0].choice, checks)
+    assert corrected(PROBLEM, found.mean).noise(checks[0].choice) == np.float64(checks[0].noise).round(12)
     np.testing.assert_allclose(found.mean, found.mean[0])
 
 
 def test_draws_scatter_where_little_is_known_and_are_never_free_of_noise() -> None:
-    few, many = (fit_corrections(PROBLEM, checks[0][0], checks) for checks in (measured(1), measured(60)))
+    few, many = (fit_corrections(PROBLEM, checks[0].choice, checks) for checks in (measured(1), measured(60)))
     random = np.random.default_rng(2)
     scatter = [np.std([each.draw(random) for _ in range(200)], axis=0).mean() for each in (few, many)]
     assert scatter[1] < 0.3 * scatter[0]
     assert min(few.draw(random).min() for _ in range(500)) > 0
+
+
+def test_a_check_on_few_images_says_less_than_its_noise() -> None:
+    exact = measured(8)
+    noise = exact[-1].noise
+    sure = replace(exact[-1], noise=noise / 2)
+    believed, taken = (
+        believed_noises(PROBLEM, exact[0].choice, [*exact[:-1], check])[-1]
+        for check in (replace(sure, error=1.0), sure)
+    )
+    assert believed > 0.75 * noise
+    assert taken == pytest.approx(noise / 2)
+
+
+def test_errors_are_of_what_checks_do_not_share() -> None:
+    random = np.random.default_rng(3)
+    images = random.gamma(1.0, size=400)
+    alike = [2 * images, 3 * images]
+    np.testing.assert_allclose(check_errors([list(each) for each in alike]), 0, atol=1e-12)
+    differing = [list(images * random.gamma(4.0, size=400) / 4) for _ in range(20)]
+    totals = np.array(differing).sum(axis=1) / images.sum()
+    assert np.mean(check_errors(differing)) == pytest.approx(totals.std(), rel=0.5)
+
+
+def test_without_noises_of_several_images_there_is_no_error() -> None:
+    assert check_errors([(0.5,), (0.25,)]) == [0, 0]
+    assert check_errors([(), ()]) == [0, 0]
