@@ -91,7 +91,7 @@ def part_bits(element: ProcessingElement) -> Numbers:
     aligned_bits = element.dot_bits + most_shift
     multiplexers = -(-most_shift.bit_length() // 2)  # of four inputs each, two bits of the shift
     alignment = element.blocks * aligned_bits * multiplexers
-    blocks = _tree_bits(element.blocks, aligned_bits) + 2 * element.exact_bits  # and the accumulator, which may restart
+    blocks = _tree_bits(element.blocks, aligned_bits) + element.exact_bits  # and the accumulator
     return np.array([rows, products, alignment, blocks], np.float64)
 
 
