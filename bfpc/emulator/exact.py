@@ -75,7 +75,7 @@ def split_convolution(
     best: Split | None = None
     for weight_digits in (1, 2, 3):
         parts = Digits.of(weight_bound, weight_digits)
-        sides = _one_signed_sums(parts.split(weights))
+        sides = _one_signed_sums([_in_own_units(weights)] if weight_digits == 1 else parts.split(weights))
         for activation_digits in (1, 2, 3):
             if best is not None and best.cost <= activation_digits * weight_digits:
                 break
@@ -87,6 +87,13 @@ def split_convolution(
                 best = Split(activations, parts, chunks)
     assert best is not None, "three digits of each fit any format"
     return best
+
+
+def _in_own_units(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each output channel in units of the largest power of two that divides all of its weights: so are its sums."""
+    bits = np.bitwise_or.reduce(weights.reshape(len(weights), -1), axis=1)
+    units = np.where(bits == 0, 1, bits & -bits)
+    return weights // units[:, np.newaxis, np.newaxis]
 
 
 def _one_signed_sums(parts: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
