@@ -89,15 +89,12 @@ def _exact(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
     """In float32 where that holds the sums; else in parts that it holds, or in float64, whichever is faster."""
     if conv.arithmetic.accumulator_bound + conv.bias_bound <= FLOAT32_LIMIT:
         return _convolved(builder, x, conv.op, conv.weights * conv.scale, conv.bias)
-    bias_joins = conv.bias_bound <= FLOAT32_LIMIT // 4  # leave the first part room for the bias
-    limit = FLOAT32_LIMIT - conv.bias_bound if bias_joins else FLOAT32_LIMIT
     taps = conv.weights.reshape(*conv.weights.shape[:2], -1)
-    split = split_convolution(taps, conv.input_format.max_aligned, signed=conv.input_format.signed, limit=limit)
+    split = split_convolution(taps, conv.input_format.max_aligned, signed=conv.input_format.signed)
     if isinstance(conv.op, Conv) and conv.op.kernel == (1, 1) and split.cost > MATRIX_PRODUCT_COST:
         return _biased(builder, _matrix_product(builder, x, conv), conv.bias)
-    sums = _partial_sums(builder, x, conv, split, conv.bias if bias_joins else None)
-    total = reduce(partial(builder.call, "Add"), sums)
-    return total if bias_joins else _biased(builder, total, conv.bias)
+    total = reduce(partial(builder.call, "Add"), _partial_sums(builder, x, conv, split))
+    return _biased(builder, total, conv.bias)
 
 
 def _convolved(
@@ -135,10 +132,8 @@ def _matrix_product(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tenso
     return builder.call("Reshape", builder.call("MatMul", matrix, columns), builder.integers(0, *conv.shape))
 
 
-def _partial_sums(
-    builder: OnnxBuilder, x: Tensor, conv: Convolution, split: Split, bias: NDArray[np.float64] | None
-) -> list[Tensor]:
-    """The partial convolutions of a split, each exact in float32, as float64; the bias is in the first."""
+def _partial_sums(builder: OnnxBuilder, x: Tensor, conv: Convolution, split: Split) -> list[Tensor]:
+    """The partial convolutions of a split, each exact in float32, as float64."""
     sums: list[Tensor] = []
     weight_digits = list(enumerate(split.weights.split(conv.weights)))
     for digit in _activation_digits(builder, x, split, conv.input_format.exponent):
@@ -147,8 +142,7 @@ def _partial_sums(
             if len(split.chunks) > 1:
                 channels = builder.call("Slice", digit, *(builder.integers(n) for n in (chunk.start, chunk.stop, 1)))
             real = weights[:, chunk] * (conv.scale * 2.0 ** (place * split.weights.width))
-            part = _convolved(builder, channels, conv.op, real, None if sums else bias)
-            sums.append(builder.cast(part, FLOAT64))
+            sums.append(builder.cast(_convolved(builder, channels, conv.op, real, None), FLOAT64))
     return sums
 
 

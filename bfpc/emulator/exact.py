@@ -63,10 +63,8 @@ class Split:
         return self.activations.count * self.weights.count + CHUNK_COST * self.parts
 
 
-def split_convolution(
-    weights: NDArray[np.int64], activation_bound: int, *, signed: bool, limit: int = FLOAT32_LIMIT
-) -> Split:
-    """The cheapest split whose every partial sum stays within `limit`.
+def split_convolution(weights: NDArray[np.int64], activation_bound: int, *, signed: bool) -> Split:
+    """The cheapest split whose every partial sum fits a float32.
 
     weights: aligned integers [output channels, input channels, taps]; activation_bound: the largest magnitude of an
     aligned activation; signed: whether activations can be negative.
@@ -82,7 +80,7 @@ def split_convolution(
             activations = Digits.of(activation_bound, activation_digits)
             # Activations of one sign make products of two signs, whose sums do not add up.
             sums = np.concatenate(sides) if activation_digits == 1 and not signed else sides[0] + sides[1]
-            chunks = _chunks(sums, limit // activations.bound)
+            chunks = _chunks(sums, FLOAT32_LIMIT // activations.bound)
             if chunks and (best is None or Split(activations, parts, chunks).cost < best.cost):
                 best = Split(activations, parts, chunks)
     assert best is not None, "three digits of each fit any format"
