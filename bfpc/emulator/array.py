@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from itertools import product
 from typing import Any
 
@@ -25,17 +25,26 @@ MATRIX_PRODUCT_COST = 1.8  # in float64, against a whole convolution in float32
 class Convolution:
     """An exact convolution with whole blocks of channels.
 
-    weights: aligned integers [output channels, input channels or 1, kernel height, kernel width], in units of `scale`.
-    bias: real numbers [output channels] or None. shape: of the accumulators (channels, height, width).
+    weight: without padding channels. inputs: channels of the map, padding included. bias: real numbers [output
+    channels] or None. shape: of the accumulators (channels, height, width).
     """
 
     op: Conv | Depthwise
-    weights: NDArray[np.int64]
-    scale: float
+    weight: BfpTensor
+    inputs: int
     bias: NDArray[np.float64] | None
     input_format: BfpFormat
     arithmetic: LayerArithmetic
     shape: tuple[int, int, int]
+
+    @property
+    def weights(self) -> NDArray[np.int64]:
+        """Aligned integers [output channels, input channels or 1, kernel height, kernel width], in units of `scale`."""
+        return _pad_channels(self.weight.aligned, self.op, self.inputs, self.shape[0])
+
+    @property
+    def scale(self) -> float:
+        return 2.0**self.weight.format.exponent
 
     @property
     def bias_bound(self) -> int:
@@ -61,11 +70,9 @@ def lower_array(
     weight = graph.constants[node.inputs["weight"]]
     if not isinstance(weight, BfpTensor):
         return _convolved(builder, x, op, _pad_channels(weight, op, inputs, shape[0]), bias)
-    weights = _pad_channels(weight.aligned, op, inputs, shape[0])
     assert node.arithmetic is not None, f"{node.name} has no arithmetic"
     input_format = graph.format(node.inputs["x"])
-    scale = 2.0**weight.format.exponent
-    return _exact(builder, x, Convolution(op, weights, scale, bias, input_format, node.arithmetic, shape))
+    return _exact(builder, x, Convolution(op, weight, inputs, bias, input_format, node.arithmetic, shape))
 
 
 def _pads_beforehand(op: Conv | Depthwise) -> Pads:
@@ -89,12 +96,18 @@ def _exact(builder: OnnxBuilder, x: Tensor, conv: Convolution) -> Tensor:
     """In float32 where that holds the sums; else in parts that it holds, or in float64, whichever is faster."""
     if conv.arithmetic.accumulator_bound + conv.bias_bound <= FLOAT32_LIMIT:
         return _convolved(builder, x, conv.op, conv.weights * conv.scale, conv.bias)
-    taps = conv.weights.reshape(*conv.weights.shape[:2], -1)
-    split = split_convolution(taps, conv.input_format.max_aligned, signed=conv.input_format.signed)
+    split = _split(conv.weight, conv.op, conv.inputs, conv.shape[0], conv.input_format)
     if isinstance(conv.op, Conv) and conv.op.kernel == (1, 1) and split.cost > MATRIX_PRODUCT_COST:
         return _biased(builder, _matrix_product(builder, x, conv), conv.bias)
     total = reduce(partial(builder.call, "Add"), _partial_sums(builder, x, conv, split))
     return _biased(builder, total, conv.bias)
+
+
+@lru_cache(maxsize=1)  # a layer is lowered again and again while its bias is chosen
+def _split(weight: BfpTensor, op: Conv | Depthwise, inputs: int, outputs: int, input_format: BfpFormat) -> Split:
+    weights = _pad_channels(weight.aligned, op, inputs, outputs)
+    taps = weights.reshape(*weights.shape[:2], -1)
+    return split_convolution(taps, input_format.max_aligned, signed=input_format.signed)
 
 
 def _convolved(
