@@ -82,17 +82,17 @@ def load_runs() -> tuple[Run, ...]:
 
 
 def part_bits(element: ProcessingElement) -> Numbers:
-    """Bits of adders and multiplexers: rows of products, sums of products, alignment, sums of blocks."""
+    """Bits of a product's rows, of the adders behind them, and of the multiplexers that align."""
     chains = (element.weight_bits + 1) // 2  # each of two rows of a product; then they are added up
     rows = element.lanes * (2 * chains - 1) * (element.activation_bits + 2)
     product_bits = element.activation_bits + element.weight_bits
-    products = _tree_bits(element.block, product_bits) * element.blocks
     most_shift = element.activation_range + element.weight_range
     aligned_bits = element.dot_bits + most_shift
     multiplexers = -(-most_shift.bit_length() // 2)  # of four inputs each, two bits of the shift
     alignment = element.blocks * aligned_bits * multiplexers
-    blocks = _tree_bits(element.blocks, aligned_bits) + element.exact_bits  # and the accumulator
-    return np.array([rows, products, alignment, blocks], np.float64)
+    products, blocks = _tree_bits(element.block, product_bits), _tree_bits(element.blocks, aligned_bits)
+    sums = element.blocks * products + blocks + element.exact_bits
+    return np.array([rows, sums, alignment], np.float64)
 
 
 def _tree_bits(leaves: int, bits: int) -> int:

@@ -24,7 +24,7 @@ def test_the_model_errs_by_a_tenth_at_most_on_runs_that_it_has_not_seen() -> Non
 
 
 def test_the_fit_finds_what_made_the_runs() -> None:
-    luts_per_bit = np.array([0.5, 1.0, 2.0, 0.25])
+    luts_per_bit = np.array([0.5, 1.0, 2.0])
     sizes = [(16, 16, 5, 4), (16, 4, 8, 8), (32, 8, 3, 7), (64, 16, 6, 2), (8, 8, 12, 11)]
     elements = [ProcessingElement(*size) for size in sizes]
     runs = [Run(each, round(1000 * float(part_bits(each) @ luts_per_bit)), fitted=True) for each in elements]
