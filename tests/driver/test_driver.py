@@ -149,6 +149,6 @@ def test_the_xrt_driver_names_what_it_cannot_read(build: Path, tmp_path: Path) -
 def test_the_generated_python_is_formatted_and_linted(build: Path) -> None:
     settings = ["--config", str(Path(__file__).parents[2] / "pyproject.toml")]
     for command in (["check", "--ignore", "T201,INP001"], ["format", "--diff"]):
-        ruff = ["ruff", *command, *settings, str(build / "hls" / "driver")]
+        ruff = [sys.executable, "-m", "ruff", *command, *settings, str(build / "hls" / "driver")]
         ran = subprocess.run(ruff, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout
