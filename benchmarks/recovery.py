@@ -7,8 +7,6 @@ is the preset as it is, with more bits for the input, for signs and for the firs
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,10 @@ from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photo
 from benchmarks.figures import Figure
 from benchmarks.plain import plain
 from bfpc.config import Config, load_config
-from bfpc.config_sections import Passes
-from bfpc.data import open_inputs
-from bfpc.evaluation.task import Candidate, Task, output_sqnr_db, run_task
+from bfpc.config_sections import Budget, Passes
 from bfpc.jobs import Engine, open_engine
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
-from bfpc.progress import silent
-from bfpc.runtime.signature import input_specs, read_signature
+from bfpc.search.check import make_check
 
 PHOTOS, CIFAR10_PICTURES = (32, 16), (64, 256)  # how many calibrate, how many are compared
 TITLE = (
@@ -103,13 +98,6 @@ def _pictures(name: str) -> tuple[Path, Path]:
 
 def _sqnr_db(name: str, prepared: Prepared, config: Config, engine: Engine) -> float:
     """Of the outputs of the network that `config` makes, on the pictures that are compared."""
-    candidate = Candidate(quantize_network(prepared, config), prepared.network.host, config)
-    network = prepared.network
-    signature = read_signature(network.model, network.graph)
-    specs = input_specs(signature, network.graph)
-    inputs = open_inputs(_pictures(name)[1], specs, config.preprocessing, _counts(name)[1])
-    onnx = network.model.SerializeToString(deterministic=True)
-    found = run_task(engine, Task(onnx, name, signature, inputs, None, (), (candidate,)), silent)
-    sqnr_db = output_sqnr_db([reduce(add, sums) for sums in zip(*(batch[1].sums for batch in found), strict=True)])
-    assert sqnr_db is not None
-    return sqnr_db
+    count, budget = _counts(name)[1], Budget(at_least=0)
+    check = make_check(model(name), prepared, config, budget, _pictures(name)[1], None, count)
+    return check(engine, prepared, config, quantize_network(prepared, config)).value

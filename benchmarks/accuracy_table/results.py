@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.accuracy_table.cells import Cell, all_cells, config_digest
+from benchmarks.records import write_records
 from bfpc.comparison import Score
 
 RESULTS = Path(__file__).parents[2] / "docs" / "accuracy_table.json"
@@ -43,8 +44,7 @@ def load_results(path: Path = RESULTS) -> dict[Cell, Result]:
 def save_results(results: Results, path: Path = RESULTS) -> None:
     """One cell a line, in the order of the page; cells that there are no more go."""
     kept = [cell for cell in all_cells() if cell in results]
-    lines = (json.dumps({**asdict(cell), **asdict(results[cell])}) for cell in kept)
-    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    write_records(path, ({**asdict(cell), **asdict(results[cell])} for cell in kept))
 
 
 def _entry(network: str, row: str, column: str, **figures: object) -> tuple[Cell, Result]:

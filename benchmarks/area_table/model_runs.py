@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.area_table.synthesis import FLOWS, synthesize_element
+from benchmarks.area_table.synthesis import synthesize_element
+from benchmarks.records import write_records
 from bfpc.backend.area import RUNS, Run
 from bfpc.backend.processing_element import ProcessingElement
 
@@ -57,10 +57,9 @@ def all_elements() -> Iterator[tuple[ProcessingElement, bool]]:
 def measure_runs(known: dict[ProcessingElement, int]) -> Iterator[Run]:
     """known: LUTs of elements that were synthesized before."""
     for element, fitted in all_elements():
-        luts = known[element] if element in known else synthesize_element(element, FLOWS["xcup"] + " -nodsp").luts
+        luts = known[element] if element in known else synthesize_element(element, "xcup").luts
         yield Run(element, luts, fitted)
 
 
 def save_runs(runs: list[Run], path: Path = FILE) -> None:
-    """One run a line."""
-    path.write_text("[\n" + ",\n".join(json.dumps(asdict(run)) for run in runs) + "\n]\n")
+    write_records(path, map(asdict, runs))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.area_table.designs import Design, all_designs
 from benchmarks.area_table.synthesis import Counts
+from benchmarks.records import write_records
 
 RESULTS = Path(__file__).parents[2] / "docs" / "area_table.json"
 Results = Mapping[Design, Counts]
@@ -25,5 +26,4 @@ def load_results(path: Path = RESULTS) -> dict[Design, Counts]:
 def save_results(results: Results, path: Path = RESULTS) -> None:
     """One design a line, in the order of the page; designs that there are no more go."""
     kept = [design for design in all_designs() if design in results]
-    lines = (json.dumps({"design": asdict(design), "counts": asdict(results[design])}) for design in kept)
-    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    write_records(path, ({"design": asdict(design), "counts": asdict(results[design])} for design in kept))

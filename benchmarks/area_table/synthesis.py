@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.area_table.designs import Design
+from benchmarks.area_table.designs import Design, Target
 from bfpc.backend.processing_element import TOP, ProcessingElement, render_processing_element
 
-FLOWS = {
+FLOWS: dict[Target, str] = {
     "xcup": f"synth_xilinx -family xcup -top {TOP} -noiopad -noclkbuf",
     "cyclonev": f"synth_intel_alm -family cyclonev -top {TOP} -noiopad -noclkbuf",
 }
@@ -34,11 +34,12 @@ class Counts:
 
 def synthesize(design: Design) -> Counts:
     """Raises CalledProcessError where the synthesizer fails."""
-    return synthesize_element(design.element, FLOWS[design.target] + ("" if design.style == "dsp" else " -nodsp"))
+    return synthesize_element(design.element, design.target, dsps=design.style == "dsp")
 
 
-def synthesize_element(element: ProcessingElement, flow: str) -> Counts:
-    """flow: the commands of Yosys."""
+def synthesize_element(element: ProcessingElement, target: Target, *, dsps: bool = False) -> Counts:
+    """dsps: whether multipliers may go there."""
+    flow = FLOWS[target] + ("" if dsps else " -nodsp")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "design.sv").write_text(render_processing_element(element))

@@ -86,11 +86,9 @@ def part_bits(element: ProcessingElement) -> Numbers:
     chains = (element.weight_bits + 1) // 2  # each of two rows of a product; then they are added up
     rows = element.lanes * (2 * chains - 1) * (element.activation_bits + 2)
     product_bits = element.activation_bits + element.weight_bits
-    most_shift = element.activation_range + element.weight_range
-    aligned_bits = element.dot_bits + most_shift
-    multiplexers = -(-most_shift.bit_length() // 2)  # of four inputs each, two bits of the shift
-    alignment = element.blocks * aligned_bits * multiplexers
-    products, blocks = _tree_bits(element.block, product_bits), _tree_bits(element.blocks, aligned_bits)
+    multiplexers = -(-element.most_shift.bit_length() // 2)  # of four inputs each, two bits of the shift
+    alignment = element.blocks * element.aligned_bits * multiplexers
+    products, blocks = _tree_bits(element.block, product_bits), _tree_bits(element.blocks, element.aligned_bits)
     sums = element.blocks * products + blocks + element.exact_bits
     return np.array([rows, sums, alignment], np.float64)
 

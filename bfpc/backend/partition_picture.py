@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import onnx
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.memory_plan import feature_layout
 from bfpc.backend.schedule import Schedule
+from bfpc.backend.templates import template_environment
 from bfpc.ir.graph import Graph, Port
 from bfpc.ir.layout import onnx_shape
 from bfpc.ir.partition import HostSegment
@@ -71,17 +71,8 @@ class PlacedBox:
 
 def draw_partition(graph: Graph, schedule: Schedule, host: Sequence[HostSegment], outputs: Sequence[str]) -> str:
     """The picture as SVG."""
-    environment = Environment(
-        loader=PackageLoader("bfpc", "templates/report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-        finalize=_shown,
-    )
     placed = list(_place(make_boxes(graph, schedule, host, outputs)))
-    template = environment.get_template("partition.svg.j2")
+    template = template_environment("report", markup=True, shown=_shown).get_template("partition.svg.j2")
     return template.render(name=graph.name, placed=placed, line=LINE, padding=PADDING)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from bfpc.backend.templates import template_environment
 
 TOP = "processing_element"
 FLOAT32_BITS = 32
@@ -42,6 +42,16 @@ class ProcessingElement:
         return self.activation_bits + self.weight_bits + _log2(self.block)
 
     @property
+    def most_shift(self) -> int:
+        """How far an exact accumulator's element shifts a dot product at most."""
+        return self.activation_range + self.weight_range
+
+    @property
+    def aligned_bits(self) -> int:
+        """Width of a dot product after that."""
+        return self.dot_bits + self.most_shift
+
+    @property
     def accumulator_bits(self) -> int:
         return FLOAT32_BITS if self.accumulator == "float32" else self.exact_bits
 
@@ -55,24 +65,19 @@ class ProcessingElement:
 
 def render_processing_element(element: ProcessingElement) -> str:
     """SystemVerilog, its top module `processing_element`. Offsets are summed by it; each must keep to its range."""
-    environment = Environment(
-        loader=PackageLoader("bfpc", "templates/rtl"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
     exact = element.accumulator == "exact"
-    most_shift = element.activation_range + element.weight_range
-    return environment.get_template("processing_element.sv.j2").render(
-        element=element,
-        levels=_log2(element.block),
-        block_levels=_log2(element.blocks),
-        offset_bits=element.offset_bits,
-        shift_bits=most_shift.bit_length() if exact else FLOAT_OFFSET_BITS + 1,
-        aligned_bits=element.dot_bits + most_shift,
-        bias=FLOAT_BIAS,
+    return (
+        template_environment("rtl")
+        .get_template("processing_element.sv.j2")
+        .render(
+            element=element,
+            levels=_log2(element.block),
+            block_levels=_log2(element.blocks),
+            offset_bits=element.offset_bits,
+            shift_bits=element.most_shift.bit_length() if exact else FLOAT_OFFSET_BITS + 1,
+            aligned_bits=element.aligned_bits,
+            bias=FLOAT_BIAS,
+        )
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 CONTROL = 0x00  # bits: start, done (cleared by reading), idle, ready
-START, DONE, IDLE = 1 << 0, 1 << 1, 1 << 2
+START, DONE = 1 << 0, 1 << 1
 FIRST_ARGUMENT = 0x10
 
 

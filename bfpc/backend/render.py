@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import PurePosixPath
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
+from bfpc.backend.templates import template_environment
 from bfpc.backend.weight_stream import SLOPE_BITS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
 from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_BITS, TABLE_ENTRIES
@@ -20,14 +19,7 @@ SUFFIX = ".j2"
 
 def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str]:
     """The files of the folder `hls/`, path to text. `fields` are those of one layer's program record, in order."""
-    environment = Environment(
-        loader=PackageLoader("bfpc", "templates/hls"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    environment = template_environment("hls")
     ends = list(accumulate((field.words for field in fields), initial=0))
     context = {
         "architecture": architecture,

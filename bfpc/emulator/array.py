@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial, reduce
+from functools import cached_property, lru_cache, partial, reduce
 from itertools import product
 from typing import Any
 
@@ -37,7 +37,7 @@ class Convolution:
     arithmetic: LayerArithmetic
     shape: tuple[int, int, int]
 
-    @property
+    @cached_property
     def weights(self) -> NDArray[np.int64]:
         """Aligned integers [output channels, input channels or 1, kernel height, kernel width], in units of `scale`."""
         return _pad_channels(self.weight.aligned, self.op, self.inputs, self.shape[0])

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 from bfpc.comparison import Score
@@ -155,5 +153,4 @@ def _row(name: str, batches: Sequence[Found], measures: Sequence[Measure], size:
     for index, each in enumerate(measures):
         items = [item for batch in batches for item in batch.items[index]]
         scores += each.summarize(items) if items else ()
-    outputs = [reduce(add, sums) for sums in zip(*(batch.sums for batch in batches), strict=True)]
-    return Row(name, output_sqnr_db(outputs), tuple(scores), size.bits_per_weight, size.megabytes)
+    return Row(name, output_sqnr_db(batches), tuple(scores), size.bits_per_weight, size.megabytes)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 from bfpc.comparison import Sums, measure, sqnr_db
@@ -128,7 +129,21 @@ def _collect(
     return tuple(measure.collect(outputs, reference, labels)) if measure.labelled else ()
 
 
-def output_sqnr_db(outputs: Sequence[Sums]) -> float | None:
-    """The SQNR of the noise relative to the signal, averaged over the outputs that are signals; None without any."""
-    relative = [each.noise / (each.signal or 1.0) for each in outputs if each.is_signal]
-    return sqnr_db(1.0, sum(relative) / len(relative)) if relative else None
+def output_noises(found: Sequence[Found]) -> tuple[float, ...]:
+    """What each batch adds to the noise relative to the signal of all, averaged over the outputs that are signals.
+
+    Empty without any.
+    """
+    whole = [reduce(add, sums) for sums in zip(*(batch.sums for batch in found), strict=True)]
+    signals = {index: each.signal or 1.0 for index, each in enumerate(whole) if each.is_signal}
+    if not signals:
+        return ()
+    return tuple(
+        sum(batch.sums[index].noise / signal for index, signal in signals.items()) / len(signals) for batch in found
+    )
+
+
+def output_sqnr_db(found: Sequence[Found]) -> float | None:
+    """The SQNR of these batches together; None where no output is a signal."""
+    noises = output_noises(found)
+    return sqnr_db(1.0, sum(noises)) if noises else None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 
-from bfpc.comparison import MAX_DB, sqnr_db
+from bfpc.comparison import MAX_DB
 from bfpc.config import Config
 from bfpc.config_sections import Budget
 from bfpc.data import Inputs, open_inputs
 from bfpc.errors import ConfigError
-from bfpc.evaluation.task import Candidate, Found, Task, run_task
+from bfpc.evaluation.task import Candidate, Found, Task, output_noises, output_sqnr_db, run_task
 from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
 from bfpc.labels import Labels, load_labels
@@ -55,12 +53,11 @@ class Check:
         candidate = Candidate(graph, prepared.network.host, config)
         task = Task(self.model, self.where, self.signature, self.inputs, self.labels, self.measures, (candidate,))
         found = [batch[1] for batch in run_task(engine, task, silent)]
-        noises = _noises(found)
-        value = (sqnr_db(1.0, sum(noises)) if noises else None) if self.name == SQNR else self._score(found)
+        value = output_sqnr_db(found) if self.name == SQNR else self._score(found)
         if value is None:
             fix = "budget a score that bfpc evaluate prints, or a function as module:name"
             raise ConfigError("no output of the network is a signal", where="budget.accuracy", fix=fix)
-        return Accuracy(value, noises)
+        return Accuracy(value, output_noises(found))
 
     def _score(self, found: list[Found]) -> float:
         scores: dict[str, float] = {}
@@ -71,17 +68,6 @@ class Check:
             known = ", ".join((SQNR, *scores, "or a function as module:name"))
             raise ConfigError(f"no score is called {self.name}", where="budget.accuracy", fix=f"give {known}")
         return scores[self.name]
-
-
-def _noises(found: list[Found]) -> tuple[float, ...]:
-    """Of each batch, averaged over the outputs."""
-    whole = [reduce(add, sums) for sums in zip(*(batch.sums for batch in found), strict=True)]
-    signals = {index: each.signal or 1.0 for index, each in enumerate(whole) if each.is_signal}
-    if not signals:
-        return ()
-    return tuple(
-        sum(batch.sums[index].noise / signal for index, signal in signals.items()) / len(signals) for batch in found
-    )
 
 
 def make_check(
@@ -110,6 +96,6 @@ def make_check(
     return Check(onnx, str(model), signature, inputs, truth, measures, name)
 
 
-def noise_of(db: float) -> float:
+def noise_of(sqnr_db: float) -> float:
     """The noise relative to the signal that an SQNR stands for."""
-    return float(10 ** (-min(db, MAX_DB) / 10))
+    return float(10 ** (-min(sqnr_db, MAX_DB) / 10))

@@ -46,13 +46,13 @@ def _best(searcher: Searcher, best: Checked) -> Checked:
     The least noise that was measured on a few images may be so by chance. Of those that keep to a cost, and are no
     worse than the formats given, the best is therefore the one with the least noise by this check and all others.
     """
-    checked, most = list(searcher.checked.values()), searcher.budget.at_most
-    if most is None or searcher.budget.accuracy != SQNR:
+    checked = list(searcher.checked.values())
+    if searcher.budget.at_most is None or searcher.budget.accuracy != SQNR:
         return searcher.best(checked) or best
     given = searcher.checked[searcher.uniform()[GIVEN]]
-    least = given.accuracy if given.cost <= most else -math.inf
+    least = given.accuracy if searcher.holds(given) else -math.inf
     noises = believed_noises(searcher.problem, best.choice, _checks(searcher))
-    held = [index for index, each in enumerate(checked) if each.cost <= most and each.accuracy >= least]
+    held = [index for index, each in enumerate(checked) if searcher.holds(each) and each.accuracy >= least]
     return checked[min(held, key=lambda index: noises[index])] if held else best
 
 

@@ -79,12 +79,17 @@ class Searcher:
 
     def best(self, results: Sequence[Checked]) -> Checked | None:
         """The best of those that keep to the budget, if any does; of equals the first."""
+        held = [result for result in results if self.holds(result)]
+        if self.budget.at_least is not None:
+            return min(held, key=lambda result: (result.cost, -result.accuracy), default=None)
+        return min(held, key=lambda result: (-result.accuracy, result.noise, result.cost), default=None)
+
+    def holds(self, result: Checked) -> bool:
+        """Whether it keeps to the budget."""
         floor, most = self.budget.at_least, self.budget.at_most
         if floor is not None:
-            held = [result for result in results if result.accuracy >= floor]
-            return min(held, key=lambda result: (result.cost, -result.accuracy), default=None)
-        held = [result for result in results if most is not None and result.cost <= most]
-        return min(held, key=lambda result: (-result.accuracy, result.noise, result.cost), default=None)
+            return result.accuracy >= floor
+        return most is not None and result.cost <= most
 
     def check(self, choices: Sequence[Choice]) -> list[Checked]:
         """The results of these choices; those not known yet are worked out by the engine."""
@@ -114,7 +119,7 @@ class Searcher:
         noises = self.problem.noises
         least, most = (max(sum(float(end(each)) for each in noises), LEAST_NOISE) for end in (np.min, np.max))
         target = noise_of(floor) if self.budget.accuracy == SQNR else None
-        return tighten(self._cheapest, lambda result: result.accuracy >= floor, Range(least, most), target)
+        return tighten(self._cheapest, self.holds, Range(least, most), target)
 
     def _cheapest(self, most_noise: float) -> Checked:
         choice = cheapest(self.problem, most_noise)

@@ -13,12 +13,12 @@ import pytest
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.cost_model import MEMORY_LATENCY, PIPELINE_DEPTH, Tile, tile_costs
-from bfpc.backend.program import FIELDS, encode_program
-from bfpc.backend.render import render
+from bfpc.backend.program import encode_program
 from bfpc.backend.schedule import layer_work, make_schedule
 from bfpc.backend.weight_image import TABLE_WORDS, pack_weights
 from bfpc.ir.operators import Clip, Pass, Table, Tail, Window
 from tests.backend.graphs import ARCHITECTURE, Draft, graph_of
+from tests.backend.hls_project import write_project
 
 COUNTER = """
 #include <cstdio>
@@ -54,10 +54,7 @@ LOOPS = {
 @pytest.fixture(scope="module", params=[pytest.param(SMALL, id="whole"), pytest.param(DIGITS, id="digits")])
 def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Architecture, Path]:
     """An accelerator, and its C simulation, which prints how many trips each function's pipelined loops made."""
-    folder = tmp_path_factory.mktemp("counting")
-    for name, text in render(request.param, FIELDS).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+    folder = write_project(request.param, tmp_path_factory.mktemp("counting"))
     (folder / "trips.hpp").write_text(COUNTER)
     subprocess.run(["make", "build", "CXXFLAGS=-O1 -include trips.hpp"], cwd=folder, check=True, capture_output=True)
     return request.param, folder

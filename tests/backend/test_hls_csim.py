@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.program import FIELDS, Program, encode_program
-from bfpc.backend.render import render
+from bfpc.backend.program import Program, encode_program
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PositionScale, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
 from tests.backend.ap_int import ap_int_headers, with_ap_int
+from tests.backend.hls_project import write_project
 from tests.backend.hls_reference import (
     Integers,
     LayerCase,
@@ -80,10 +80,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     def compile_once(architecture: Architecture, *, flags: str = QUICK, ap_include: str = "", cxx: str = GCC) -> Path:
         key = (architecture, flags, ap_include, cxx)
         if key not in built:
-            folder = tmp_path_factory.mktemp("hls")
-            for name, text in render(architecture, FIELDS).items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
+            folder = write_project(architecture, tmp_path_factory.mktemp("hls"))
             options = [f"CXX={cxx}", f"CXXFLAGS={flags}", *([f"AP_INCLUDE={ap_include}"] if ap_include else [])]
             subprocess.run(["make", "build", *options], cwd=folder, check=True, capture_output=True)
             built[key] = folder

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 import bfpc
-from bfpc.backend.program import FIELDS
 from bfpc.backend.registers import REGISTERS
-from bfpc.backend.render import render
 from tests.backend.graphs import ARCHITECTURE
+from tests.backend.hls_project import write_project
 from tests.driver.simulated_board import SimulatedBoard, build_library
 from tests.hls_lint.source import parameters_of, read_kernel
 from tests.test_runtime import build_of, pictures, with_host_between
@@ -33,6 +32,17 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def library(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_library(build / "hls", tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def xrt_host(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated program, compiled against the simulated card."""
+    hls, host = build / "hls", tmp_path_factory.mktemp("xrt") / "xrt_host"
+    sources = [str(hls / "driver" / "xrt_host.cpp"), str(hls / "src" / "bfpc_accelerator.cpp")]
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    includes = [f"-I{STUBS}", f"-I{hls / 'src'}"]
+    subprocess.run(["g++", "-std=c++17", "-O1", *warnings, *includes, "-o", str(host), *sources], check=True)
+    return host
 
 
 @pytest.fixture
@@ -52,9 +62,7 @@ def load(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_registers_follow_the_arguments_of_the_kernel_as_vitis_lays_them_out(tmp_path: Path) -> None:
-    for name, text in render(ARCHITECTURE, FIELDS).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_project(ARCHITECTURE, tmp_path)
     kernel = read_kernel(tmp_path / "src" / "bfpc_accelerator.cpp", "-DBFPC_PRAGMAS").functions["bfpc_accelerator"]
     arguments = [(each.spelling, 64 if "*" in each.type.spelling else 32) for each in parameters_of(kernel)]
     assert [(register.name, register.bits) for register in REGISTERS] == arguments
@@ -125,23 +133,15 @@ def changed_copy(build: Path, folder: Path, agrees: bool) -> Path:
 
 
 @pytest.mark.parametrize("agrees", [True, False])
-def test_the_xrt_driver_checks_an_image(build: Path, tmp_path: Path, agrees: bool) -> None:
+def test_the_xrt_driver_checks_an_image(build: Path, xrt_host: Path, tmp_path: Path, agrees: bool) -> None:
     copy = changed_copy(build, tmp_path, agrees)
-    hls, host = copy / "hls", tmp_path / "xrt_host"
-    sources = [str(hls / "driver" / "xrt_host.cpp"), str(hls / "src" / "bfpc_accelerator.cpp")]
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    includes = [f"-I{STUBS}", f"-I{hls / 'src'}"]
-    subprocess.run(["g++", "-std=c++17", "-O1", *warnings, *includes, "-o", str(host), *sources], check=True)
-    ran = subprocess.run([str(host), "any.xclbin", str(copy)], capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(xrt_host), "any.xclbin", str(copy)], capture_output=True, text=True, check=False)
     assert ran.returncode == (0 if agrees else 1), ran.stderr
     assert ("every bit agrees" if agrees else "differs") in ran.stdout
 
 
-def test_the_xrt_driver_names_what_it_cannot_read(build: Path, tmp_path: Path) -> None:
-    hls, host = build / "hls", tmp_path / "xrt_host"
-    sources = [str(hls / "driver" / "xrt_host.cpp"), str(hls / "src" / "bfpc_accelerator.cpp")]
-    subprocess.run(["g++", "-std=c++17", f"-I{STUBS}", f"-I{hls / 'src'}", "-o", str(host), *sources], check=True)
-    ran = subprocess.run([str(host), "any.xclbin", str(tmp_path)], capture_output=True, text=True, check=False)
+def test_the_xrt_driver_names_what_it_cannot_read(xrt_host: Path, tmp_path: Path) -> None:
+    ran = subprocess.run([str(xrt_host), "any.xclbin", str(tmp_path)], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert f"cannot read {tmp_path}/program.bin" in ran.stderr
 

@@ -8,7 +8,7 @@ from clang.cindex import Cursor, CursorKind, TypeKind
 
 from tests.hls_lint.dataflow import dataflow_faults
 from tests.hls_lint.directives import DIRECTIVES, NUMBER, VARIABLE, Place, Pragma, grammar_faults
-from tests.hls_lint.source import LOOPS, Kernel, body_of, callee_of, parameters_of, walk
+from tests.hls_lint.source import LOOPS, Kernel, body_of, callee_of, calls_in, parameters_of, walk, words_of
 
 FORBIDDEN = {
     CursorKind.CXX_NEW_EXPR: "dynamic memory",
@@ -38,11 +38,12 @@ def directives_are_known(kernel: Kernel) -> Iterator[str]:
 
 def directives_stand_where_they_belong(kernel: Kernel) -> Iterator[str]:
     """In the body of a function or a loop, on variables that are in scope there, with numbers known to the compiler."""
-    constants = {each.spelling for each in kernel.top if each.kind == CursorKind.VAR_DECL}
     for function in kernel.functions.values():
         for body, place in _bodies(function):
             for pragma in kernel.pragmas_of(body):
-                yield from (f"{pragma.where}: {fault}" for fault in _misplaced(pragma, place, function, constants))
+                yield from (
+                    f"{pragma.where}: {fault}" for fault in _misplaced(pragma, place, function, kernel.constants)
+                )
 
 
 def _bodies(function: Cursor) -> Iterator[tuple[Cursor, Place]]:
@@ -55,7 +56,7 @@ def _bodies(function: Cursor) -> Iterator[tuple[Cursor, Place]]:
             yield each, Place.LOOP if of_loop else Place.FUNCTION if each == body_of(function) else Place.OTHER
 
 
-def _misplaced(pragma: Pragma, place: Place, function: Cursor, constants: set[str]) -> Iterator[str]:
+def _misplaced(pragma: Pragma, place: Place, function: Cursor, constants: frozenset[str]) -> Iterator[str]:
     directive = DIRECTIVES.get(pragma.name)
     if directive is None:
         return
@@ -99,6 +100,7 @@ def no_recursion(kernel: Kernel) -> Iterator[str]:
     """Constexpr functions aside: the compiler evaluates them."""
     calls = {
         name: {callee_of(each) for each in walk(function) if each.kind == CursorKind.CALL_EXPR}
+        | {callee for callee, _ in calls_in(words_of(body_of(function)))}
         for name, function in kernel.functions.items()
         if "constexpr" not in _declaration(function)
     }
@@ -113,7 +115,7 @@ def no_recursion(kernel: Kernel) -> Iterator[str]:
 
 def _declaration(function: Cursor) -> list[str]:
     """The tokens before a function's body."""
-    words = [token.spelling for token in function.get_tokens()]
+    words = words_of(function)
     return words[: words.index("{")]
 
 
@@ -137,10 +139,8 @@ def _has_constant_bound(loop: Cursor, kernel: Kernel, function: Cursor) -> bool:
     condition = next((each for each in loop.get_children() if each.kind == CursorKind.BINARY_OPERATOR), None)
     if condition is None:
         return False
-    counted = _loop_variable(loop)
-    constants = {each.spelling for each in kernel.top if each.kind == CursorKind.VAR_DECL}
     parents = (function, function.semantic_parent)
-    constants |= {
+    own = {
         each.spelling
         for parent in parents
         if parent is not None
@@ -148,7 +148,7 @@ def _has_constant_bound(loop: Cursor, kernel: Kernel, function: Cursor) -> bool:
         if each.kind in (CursorKind.TEMPLATE_NON_TYPE_PARAMETER, CursorKind.VAR_DECL)
     }
     names = {token.spelling for token in condition.get_tokens() if token.spelling.isidentifier()}
-    return names <= constants | {counted}
+    return names <= kernel.constants | own | {_loop_variable(loop)}
 
 
 def _loop_variable(loop: Cursor) -> str:

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from clang.cindex import Cursor, CursorKind, Diagnostic, Index
@@ -40,6 +41,11 @@ class Kernel:
 
     def where(self, cursor: Cursor) -> str:
         return self.origins[cursor.extent.start.line - 1] or "?"
+
+    @cached_property
+    def constants(self) -> frozenset[str]:
+        """The names of the variables outside functions."""
+        return frozenset(each.spelling for each in self.top if each.kind == CursorKind.VAR_DECL)
 
     def pragmas_of(self, body: Cursor) -> list[Pragma]:
         """Those that stand in a body itself, not in one inside it."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.program import FIELDS
-from bfpc.backend.render import render
 from tests.backend.ap_int import ap_int_headers, with_ap_int
 from tests.backend.graphs import ARCHITECTURE
+from tests.backend.hls_project import write_project
 from tests.hls_lint.directives import parse_pragma
 from tests.hls_lint.rules import lint
 from tests.hls_lint.source import read_kernel
@@ -127,9 +126,7 @@ def faults(text: str, folder: Path) -> list[str]:
 @with_ap_int
 @pytest.mark.parametrize("architecture", [ARCHITECTURE, LARGE, DIGITS], ids=["small", "large", "digits"])
 def test_the_generated_kernel_has_no_faults(architecture: Architecture, tmp_path: Path) -> None:
-    for name, text in render(architecture, FIELDS).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_project(architecture, tmp_path)
     flags = ("-DBFPC_PRAGMAS", "-DBFPC_AP_INT", f"-I{ap_int_headers()}")
     kernel = read_kernel(tmp_path / "src" / "bfpc_accelerator.cpp", *flags)
     assert {"DATAFLOW", "INTERFACE", "PIPELINE"} <= {pragma.name for pragma in kernel.pragmas}
