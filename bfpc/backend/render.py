@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import PurePosixPath
 
-from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.architecture import BEAT_WORDS, FILL_LATENCY, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
 from bfpc.backend.templates import template_environment
@@ -25,6 +25,8 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "architecture": architecture,
         "beat_words": BEAT_WORDS,
         "min_step_cycles": MIN_STEP_CYCLES,
+        "fill_latency": FILL_LATENCY,
+        "line_positions": LINE_POSITIONS,
         "exponent_bits": MAX_EXPONENT_RANGE.bit_length(),
         "slope_bits": SLOPE_BITS,
         "slope_shift": SLOPE_SHIFT,
