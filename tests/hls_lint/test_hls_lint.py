@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bfpc.backend.architecture import Architecture
-from tests.backend.ap_int import ap_int_headers, with_ap_int
 from tests.backend.graphs import ARCHITECTURE
 from tests.backend.hls_project import write_project
+from tests.backend.integer_headers import ap_int_headers, with_ap_int
 from tests.hls_lint.directives import parse_pragma
 from tests.hls_lint.rules import lint
 from tests.hls_lint.source import read_kernel
