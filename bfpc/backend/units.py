@@ -188,7 +188,7 @@ def _activate(layer: LayerProgram, t: Integers, slopes: Integers, scale: int, ta
         case ActivationMode.TABLE:
             half = (1 << (layer.table_shift - 1)) - 1 + ((t >> layer.table_shift) & 1)
             place = ((t + half) >> layer.table_shift) + layer.table_offset
-            return table[np.clip(place, 0, TABLE_ENTRIES - 1)]
+            return np.asarray(table[np.clip(place, 0, TABLE_ENTRIES - 1)], np.int64)
         case ActivationMode.ROW_SCALE:
             return t * scale
     return t
