@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import ActivationMode, LayerProgram, PoolMode, Program, ResidualMode, encode_program
-from bfpc.numerics.format import BfpFormat
+from bfpc.numerics.format import MAX_EXPONENT_RANGE, BfpFormat
 from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_BITS, TABLE_ENTRIES, reciprocal
 from bfpc.numerics.quantize import quantize_integers
 
 C_VEC, K_VEC, BLOCK = 8, 8, 4
 DOT_PRODUCT_CASES, LAYER_TAIL_CASES = 24, 20
-POSITIONS = 3  # of a pooling window
+POSITIONS = 6  # of a pooling window: a sixth is not exact
 Integers = NDArray[np.int64]
 
 
@@ -96,14 +96,15 @@ def _dot_product(architecture: Architecture, rng: np.random.Generator, case: int
     weights = _signed(rng, architecture.weight_operand_bits, (C_VEC, K_VEC))
     if case < digits:
         features[:], weights[:] = -(1 << (architecture.feature_bits - 1)), weights.min()
-    feature_offsets = rng.integers(0, 8, C_VEC // BLOCK)
-    weight_offsets = rng.integers(0, 4, (C_VEC // BLOCK, K_VEC))
+    # Octaves that the accumulator leaves to the two exponents.
+    octaves = architecture.accumulator_bits - (architecture.feature_bits + architecture.weight_operand_bits) - 3
+    weight_offsets = rng.integers(0, octaves // 3 + 1, (C_VEC // BLOCK, K_VEC))
+    feature_offsets = rng.integers(0, min(octaves - octaves // 3, MAX_EXPONENT_RANGE) + 1, C_VEC // BLOCK)
     higher = features >> (width * digit)
     multiplied = higher if digit == digits - 1 else higher & ((1 << width) - 1)
     aligned = multiplied << (np.repeat(feature_offsets, BLOCK) + width * digit)
     products = (aligned[:, None] * (weights << np.repeat(weight_offsets, BLOCK, axis=0))).sum(axis=0)
     room = (1 << (architecture.accumulator_bits - 1)) - 1 - np.abs(products)
-    assert room.min() >= 0, "the vectors fit the narrowest accumulator"
     sums = rng.integers(-room, room, endpoint=True)
     return DotProductCase(
         features, feature_offsets, weights, weight_offsets, digit, digits, sums, expected=sums + products
@@ -119,10 +120,12 @@ def _layer_tail(architecture: Architecture, rng: np.random.Generator, case: int,
     layer, output = _tail_program(architecture, rng, case)
     positions = POSITIONS if layer.pool else 1
     channels = K_VEC - case % 3
-    sums = _signed(rng, 20, (POSITIONS, K_VEC))
+    # Short numbers lose a bit or two, so that there are ties.
+    bits = 20 if case % 2 else output.mantissa_bits
+    sums, biases = _signed(rng, bits, (POSITIONS, K_VEC)), _signed(rng, bits, K_VEC)
     residuals = _signed(rng, min(architecture.max_mantissa_bits + 1, 8), (POSITIONS, K_VEC))
     residual_offsets = rng.integers(0, 4, (POSITIONS, K_VEC // BLOCK))
-    biases, slopes = _signed(rng, 20, K_VEC), _signed(rng, 10, K_VEC)
+    slopes = _signed(rng, 10, K_VEC)
     weight_offsets = rng.integers(0, 4, K_VEC)
     scale = int(rng.integers(0, 1 << 15))
     t = ((sums << weight_offsets) + biases) << layer.accumulator_shift
