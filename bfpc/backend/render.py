@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bfpc.backend.architecture import BEAT_WORDS, FILL_LATENCY, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
 from bfpc.backend.templates import template_environment
+from bfpc.backend.units import make_units
 from bfpc.backend.weight_stream import SLOPE_BITS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
 from bfpc.numerics.layer import SLOPE_SHIFT, TABLE_BITS, TABLE_ENTRIES
@@ -20,9 +25,11 @@ SUFFIX = ".j2"
 def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str]:
     """The files of the folder `hls/`, path to text. `fields` are those of one layer's program record, in order."""
     environment = template_environment("hls")
+    environment.filters["initializer"] = _initializer
     ends = list(accumulate((field.words for field in fields), initial=0))
     context = {
         "architecture": architecture,
+        "units": make_units(architecture),
         "beat_words": BEAT_WORDS,
         "min_step_cycles": MIN_STEP_CYCLES,
         "fill_latency": FILL_LATENCY,
@@ -46,3 +53,10 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
     }
     templates = sorted(name for name in environment.list_templates() if PurePosixPath(name).suffix == SUFFIX)
     return {name.removesuffix(SUFFIX): environment.get_template(name).render(context) for name in templates}
+
+
+def _initializer(numbers: NDArray[np.integer]) -> str:
+    """A C++ array's elements in braces, words in hexadecimal."""
+    style = "{:#x}" if numbers.dtype == np.uint64 else "{}"
+    text = ", ".join(style.format(number) for number in numbers.flat)
+    return textwrap.fill(f"{{{text}}}", 110, subsequent_indent=" " * 6)

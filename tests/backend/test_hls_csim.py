@@ -18,7 +18,6 @@ from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import Program, encode_program
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PositionScale, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
-from tests.backend.ap_int import ap_int_headers, with_ap_int
 from tests.backend.hls_project import write_project
 from tests.backend.hls_reference import (
     Integers,
@@ -32,6 +31,7 @@ from tests.backend.hls_reference import (
     tail_bound,
     weight_memory,
 )
+from tests.backend.integer_headers import ac_int_headers, ap_int_headers, with_ac_int, with_ap_int
 
 WIDEST = Architecture(
     c_vec=16,
@@ -66,6 +66,7 @@ LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
 LARGE_ARRAY = replace(WIDEST, c_vec=128, k_vec=64, block=32)  # its records are longer than a beat
 
 GCC, CLANG = "g++", f"{sys.executable} -m ziglang c++"  # a wheel that carries Clang
+NATIVE, AP_INT, AC_INT = "", f"AP_INCLUDE={ap_int_headers()}", f"AC_INCLUDE={ac_int_headers()}"  # how make is told
 QUICK = "-O1 -Wall -Wextra -Werror"
 CHECKED = f"{QUICK} -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
@@ -79,11 +80,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Renders and compiles an accelerator once, and returns the folder with its `csim`."""
     built: dict[tuple[object, ...], Path] = {}
 
-    def compile_once(architecture: Architecture, *, flags: str = QUICK, ap_include: str = "", cxx: str = GCC) -> Path:
-        key = (architecture, flags, ap_include, cxx)
+    def compile_once(architecture: Architecture, *, flags: str = QUICK, integers: str = NATIVE, cxx: str = GCC) -> Path:
+        key = (architecture, flags, integers, cxx)
         if key not in built:
             folder = write_project(architecture, tmp_path_factory.mktemp("hls"))
-            options = [f"CXX={cxx}", f"CXXFLAGS={flags}", *([f"AP_INCLUDE={ap_include}"] if ap_include else [])]
+            options = [f"CXX={cxx}", f"CXXFLAGS={flags}", *([integers] if integers else [])]
             subprocess.run(["make", "build", *options], cwd=folder, check=True, capture_output=True)
             built[key] = folder
         return built[key]
@@ -387,18 +388,22 @@ def test_random_layers_meet_no_undefined_behaviour(build: Build, array: Architec
 
 
 @arrays
+@pytest.mark.parametrize(
+    ("cxx", "integers"),
+    [
+        pytest.param(CLANG, NATIVE, id="clang"),
+        pytest.param(GCC, AP_INT, id="ap_int", marks=with_ap_int),
+        pytest.param(CLANG, AP_INT, id="clang-ap_int", marks=with_ap_int),
+        pytest.param(GCC, AC_INT, id="ac_int", marks=with_ac_int),
+        pytest.param(CLANG, AC_INT, id="clang-ac_int", marks=with_ac_int),
+    ],
+)
 @given(case=layers())
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
-def test_clang_gives_the_same_bits(build: Build, array: Architecture, case: LayerCase) -> None:
-    assert_same_bits(build(array, cxx=CLANG), case, array)
-
-
-@with_ap_int
-@arrays
-@given(case=layers())
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
-def test_arbitrary_precision_integers_give_the_same_bits(build: Build, array: Architecture, case: LayerCase) -> None:
-    assert_same_bits(build(array, ap_include=ap_int_headers()), case, array)
+def test_every_compiler_and_integer_gives_the_same_bits(
+    build: Build, array: Architecture, cxx: str, integers: str, case: LayerCase
+) -> None:
+    assert_same_bits(build(array, cxx=cxx, integers=integers), case, array)
 
 
 @pytest.mark.parametrize("weight_bits", [3, 8])
@@ -435,8 +440,15 @@ def test_digits_of_records_longer_than_a_beat_agree(build: Build) -> None:
     assert_same_bits(build(array, flags=CHECKED), case, array)
 
 
-@pytest.mark.parametrize("ap_include", ["", pytest.param(ap_int_headers(), marks=with_ap_int)], ids=["int", "ap_int"])
-def test_low_digits_carry_a_sum_past_its_width_and_back(build: Build, ap_include: str) -> None:
+@pytest.mark.parametrize(
+    "integers",
+    [
+        pytest.param(NATIVE, id="int"),
+        pytest.param(AP_INT, id="ap_int", marks=with_ap_int),
+        pytest.param(AC_INT, id="ac_int", marks=with_ac_int),
+    ],
+)
+def test_low_digits_carry_a_sum_past_its_width_and_back(build: Build, integers: str) -> None:
     """Weights of -1 have the lowest digit 7: with it alone the sum takes seven times as much as the whole."""
     array = replace(DIGITS, accumulator_bits=32)
     x, weight, output = BfpFormat(12, 4, 7, signed=False), BfpFormat(12, 4, 7), BfpFormat(12, 8, 7)
@@ -445,7 +457,7 @@ def test_low_digits_carry_a_sum_past_its_width_and_back(build: Build, ap_include
     weights, offsets = np.full_like(case.weights, -1), np.full_like(case.weight_offsets, 3)
     case = replace(case, x=full, weights=weights, weight_offsets=offsets)
     assert 2**30 <= np.abs(tail(case)).max() < 2**31
-    folder = build(array, ap_include=ap_include, **({} if ap_include else {"flags": CHECKED}))
+    folder = build(array, integers=integers, flags=QUICK if integers else CHECKED)
     assert_same_bits(folder, replace(case, output_exponent_shift=13), array)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -23,20 +24,22 @@ FUNCTIONS = (
     CursorKind.CONSTRUCTOR,
 )
 BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+LINKAGE = (CursorKind.LINKAGE_SPEC, CursorKind.UNEXPOSED_DECL)  # extern "C", the latter with older libclang
 SCOPES = (CursorKind.NAMESPACE, CursorKind.STRUCT_DECL, CursorKind.CLASS_DECL, CursorKind.CLASS_TEMPLATE)
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the sources in one folder hold; what they include from elsewhere is left out.
+    """What the sources below one folder hold; what they include from elsewhere is left out.
 
-    top: its functions, types and constants, in their order. functions: those with a body, by qualified name. origins:
-    of each line of the preprocessed text, the file in the folder and its line, or None.
+    top: its functions, types and constants, in their order. functions: those with a body, by qualified name. lines: of
+    the preprocessed text; origins: of each the file in the folder and its line, or None.
     """
 
     top: tuple[Cursor, ...]
     functions: dict[str, Cursor]
     pragmas: tuple[Pragma, ...]
+    lines: tuple[str, ...]
     origins: tuple[str | None, ...]
 
     def where(self, cursor: Cursor) -> str:
@@ -53,11 +56,12 @@ class Kernel:
         return [pragma for pragma in self.pragmas if _holds(body, pragma) and not any(_holds(i, pragma) for i in inner)]
 
 
-def read_kernel(source: Path, *flags: str) -> Kernel:
-    """The kernel of a source file; flags: of the preprocessor. Raises CalledProcessError or ValueError."""
+def read_kernel(source: Path, *flags: str, folder: Path | None = None) -> Kernel:
+    """The kernel of a source file; flags: of the preprocessor; folder: of the sources that belong to it, the file's own
+    where it is None. Raises CalledProcessError or ValueError."""
     command = ["g++", "-std=c++14", "-E", *flags, str(source)]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    origins = tuple(_origins(text, source.parent))
+    origins = tuple(_origins(text, folder or source.parent))
     unit = Index.create().parse(
         "kernel.cpp",
         ["-std=c++14", "-Wno-unknown-pragmas"],
@@ -69,7 +73,7 @@ def read_kernel(source: Path, *flags: str) -> Kernel:
         raise ValueError(f"{source} does not parse: {errors[0]}")
     top = tuple(each for each in unit.cursor.get_children() if origins[each.extent.start.line - 1])
     functions = {qualified_name(each): each for each in _functions(top)}
-    return Kernel(top, functions, tuple(_pragmas(text, origins)), origins)
+    return Kernel(top, functions, tuple(_pragmas(text, origins)), tuple(text.splitlines()), origins)
 
 
 def _origin(origins: tuple[str | None, ...], found: Diagnostic) -> str | None:
@@ -78,11 +82,14 @@ def _origin(origins: tuple[str | None, ...], found: Diagnostic) -> str | None:
 
 
 def _origins(text: str, folder: Path) -> Iterator[str | None]:
-    path, line = "", 0
+    name, line, belongs = "", 0, False
     for content in text.splitlines():
         marker = MARKER.match(content)
-        yield f"{Path(path).name}:{line}" if not marker and Path(path).parent == folder else None
-        path, line = (marker[2], int(marker[1])) if marker else (path, line + 1)
+        yield f"{name}:{line}" if not marker and belongs else None
+        line += 1
+        if marker:
+            path = Path(os.path.normpath(marker[2]))
+            name, line, belongs = path.name, int(marker[1]), path.is_relative_to(folder)
 
 
 def _pragmas(text: str, origins: tuple[str | None, ...]) -> Iterator[Pragma]:
@@ -96,7 +103,7 @@ def _functions(cursors: tuple[Cursor, ...]) -> Iterator[Cursor]:
     for cursor in cursors:
         if cursor.kind in FUNCTIONS and body_of(cursor) is not None:
             yield cursor
-        elif cursor.kind in SCOPES:
+        elif cursor.kind in (*SCOPES, *LINKAGE):
             yield from _functions(tuple(cursor.get_children()))
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bfpc.backend.architecture import Architecture
-from tests.backend.ap_int import ap_int_headers, with_ap_int
 from tests.backend.graphs import ARCHITECTURE
 from tests.backend.hls_project import write_project
+from tests.backend.integer_headers import ap_int_headers, with_ap_int
 from tests.hls_lint.directives import parse_pragma
 from tests.hls_lint.rules import lint
-from tests.hls_lint.source import read_kernel
+from tests.hls_lint.source import Kernel, read_kernel
 
 KERNEL = """
 template <typename element_t> struct Stream { void write(element_t); element_t read(); };
@@ -126,11 +126,23 @@ def faults(text: str, folder: Path) -> list[str]:
 @with_ap_int
 @pytest.mark.parametrize("architecture", [ARCHITECTURE, LARGE, DIGITS], ids=["small", "large", "digits"])
 def test_the_generated_kernel_has_no_faults(architecture: Architecture, tmp_path: Path) -> None:
-    write_project(architecture, tmp_path)
-    flags = ("-DBFPC_PRAGMAS", "-DBFPC_AP_INT", f"-I{ap_int_headers()}")
-    kernel = read_kernel(tmp_path / "src" / "bfpc_accelerator.cpp", *flags)
+    kernel = generated(architecture, "src/bfpc_accelerator.cpp", tmp_path)
     assert {"DATAFLOW", "INTERFACE", "PIPELINE"} <= {pragma.name for pragma in kernel.pragmas}
     assert lint(kernel) == []
+
+
+@with_ap_int
+@pytest.mark.parametrize("unit", ["dot_product", "layer_tail"])
+def test_the_generated_units_have_no_faults(unit: str, tmp_path: Path) -> None:
+    kernel = generated(DIGITS, f"units/{unit}_unit.cpp", tmp_path)
+    assert f"{unit}_unit" in kernel.functions
+    assert lint(kernel) == []
+
+
+def generated(architecture: Architecture, source: str, folder: Path) -> Kernel:
+    write_project(architecture, folder)
+    flags = ("-DBFPC_PRAGMAS", "-DBFPC_AP_INT", f"-I{ap_int_headers()}")
+    return read_kernel(folder / source, *flags, folder=folder)
 
 
 def test_a_kernel_as_it_should_be_has_no_faults(tmp_path: Path) -> None:
