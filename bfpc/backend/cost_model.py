@@ -11,7 +11,8 @@ that pass through a pipeline of processes, joined by FIFOs; each begins with the
   out of the FIFO; where the map is dilated, the accumulators leave in a last sweep over all positions; a depthwise
   layer whose filter fits the windows takes one cycle per position of its input;
 - residual: one channel group per position, plus a cycle per row, or a single position;
-- tail: one position per cycle; a pooling layer's positions are collected first, then its windows' positions follow;
+- tail: one position per cycle; where pooling windows overlap, positions are collected first, then the
+  windows' positions follow;
 - store: one channel group per position, plus a cycle per row; as many cycles per row as whole beats, and one for every
   word of the beats that a row shares with its neighbours.
 
@@ -38,7 +39,7 @@ from bfpc.backend.geometry import Axis, Span
 from bfpc.backend.program import LAYER_WORDS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.weight_stream import ParameterLayout
-from bfpc.ir.operators import Pair
+from bfpc.ir.operators import Pair, Window
 from bfpc.numerics.digits import digits_of
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
@@ -84,7 +85,7 @@ class Cost:
 class LayerWork:
     """A layer as the cost model sees it.
 
-    window: the pooling window's positions, None without pooling. table: whether its activation reads one. on_chip:
+    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip:
     which of `input`, `residual` and `output` lie on chip.
     """
 
@@ -95,7 +96,7 @@ class LayerWork:
     output: FeatureLayout
     residual: FeatureLayout | None
     parameters: ParameterLayout
-    window: int | None
+    pool: Window | None
     table: bool
     kernel: Pair
     on_chip: frozenset[str]
@@ -241,7 +242,9 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     in_dram = sum(words for role, words in maps.items() if role not in work.on_chip) + work.parameters.words
     read_on_chip = sum(words for role, words in maps.items() if role in work.on_chip - {"output"})
     tiles, positions = len(work.channel_tiles), len(row.array) * len(column.array)
-    windows = len(row.output) * len(column.output) * work.window + 2 * PIPELINE_DEPTH if work.window else 0
+    windows = 0
+    if work.pool is not None and not pools_in_order(work.pool, len(column.output)):
+        windows = len(row.output) * len(column.output) * math.prod(work.pool.kernel) + 2 * PIPELINE_DEPTH
     store = _store_cycles(work, row, column)
     latency = ON_CHIP_LATENCY if "output" in work.on_chip else MEMORY_LATENCY
     return TileCost(
@@ -257,6 +260,12 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
         finish=windows + store // len(row.output) + 4 * PIPELINE_DEPTH + latency,
         dram_bytes=WORD_BYTES * in_dram,
     )
+
+
+def pools_in_order(pool: Window, columns: int) -> bool:
+    """Whether windows are pooled as positions arrive: each is of one, and a row of them is long enough."""
+    apart = pool.stride == pool.kernel and not any(pool.pads)
+    return apart and (columns == 1 or columns * pool.kernel[1] >= MIN_STEP_CYCLES)
 
 
 def _residual_region(work: LayerWork, row: Span, column: Span) -> tuple[FeatureLayout, range, range] | None:

@@ -118,7 +118,7 @@ def layer_work(
         output=output,
         residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
         parameters=image.layout,
-        window=None if op.tail.pool is None else math.prod(op.tail.pool.kernel),
+        pool=op.tail.pool,
         table=image.table_address is not None,
         kernel=op.kernel,
         on_chip=frozenset(

@@ -46,7 +46,7 @@ LOOPS = {
     "load": ("unpack_region",),
     "weights": ("unpack_field", "unpack_dense", "unpack_depthwise", "make_pass_taps"),
     "array": ("accumulate_steps", "sum_windows"),
-    "tail": ("pool_windows", "pool_channel_tile", "forward"),
+    "tail": ("pool_windows", "pool_channel_tile", "pool_disjoint_windows", "forward"),
     "store": ("pack_outputs",),
 }
 
@@ -92,6 +92,8 @@ LAYERS = {
     "dense": _dense(3, (100, 20, 24), 70),
     "pointwise": _dense(1, (64, 20, 24), 128),
     "pooled": _dense(1, (147, 20, 20), 64, POOLED),
+    "pooled in order": _dense(1, (64, 20, 24), 40, Tail(Clip(), Window("average", (2, 3), (2, 3)))),
+    "pooled to one position": _dense(1, (64, 7, 7), 40, Tail(Clip(), Window("average", (7, 7), (7, 7)))),
     "fully connected": _dense(1, (300, 1, 1), 100),
     "strided": _dense(1, (200, 20, 20), 70, stride=2),
     "depthwise": _depthwise(5),
