@@ -33,7 +33,7 @@ accuracy_table: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	$(BIN)/pip install --quiet --no-deps hls4ml==1.3.0  # only for its ap_int headers
+	$(BIN)/pip install --quiet --no-deps hls4ml==1.3.0  # only for its ap_int and ac_int headers
 	touch $@
 
 clean:

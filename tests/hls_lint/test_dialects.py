@@ -9,9 +9,10 @@ import pytest
 from tests.backend.graphs import ARCHITECTURE
 from tests.backend.hls_project import write_project
 from tests.backend.integer_headers import ac_int_headers, with_ac_int
-from tests.hls_lint.dialects import BAMBU, INTEL, dialect_faults, unrolled_before, unrolled_inside
-from tests.hls_lint.source import read_kernel
+from tests.hls_lint.dialects import BAMBU, INTEL, Dialect, dialect_faults, unrolled_before, unrolled_inside
+from tests.hls_lint.source import Kernel, read_kernel
 
+SOURCES = ("src/bfpc_accelerator.cpp", "units/dot_product_unit.cpp", "units/layer_tail_unit.cpp")
 INTEL_HEADERS = Path(__file__).parent / "intel"
 
 UNIT = """
@@ -51,24 +52,26 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @with_ac_int
-def test_the_kernel_speaks_to_intels_compiler(project: Path) -> None:
-    source = project / "src" / "bfpc_accelerator.cpp"
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_sources_speak_to_intels_compiler(project: Path, source: str) -> None:
     flags = ("-DBFPC_INTEL", "-DBFPC_AC_INT", f"-I{INTEL_HEADERS}", f"-I{ac_int_headers()}")
-    kernel = read_kernel(source, *flags)
+    kernel = read_kernel(project / source, *flags, folder=project)
     assert dialect_faults(kernel, INTEL) == []
-    unrolled = unrolled_before(kernel, INTEL)
-    assert len(unrolled) > 10
-    assert unrolled == unrolled_inside(read_kernel(source, "-DBFPC_PRAGMAS"))
+    assert_unrolled_alike(kernel, INTEL, project, source)
 
 
-@pytest.mark.parametrize("unit", ["dot_product", "layer_tail"])
-def test_a_unit_speaks_to_bambu(project: Path, unit: str) -> None:
-    source = project / "units" / f"{unit}_unit.cpp"
-    kernel = read_kernel(source, "-DBFPC_BAMBU", folder=project)
+@pytest.mark.parametrize("source", SOURCES[1:])
+def test_a_unit_speaks_to_bambu(project: Path, source: str) -> None:
+    kernel = read_kernel(project / source, "-DBFPC_BAMBU", folder=project)
     assert dialect_faults(kernel, BAMBU) == []
-    unrolled = unrolled_before(kernel, BAMBU)
+    assert_unrolled_alike(kernel, BAMBU, project, source)
+
+
+def assert_unrolled_alike(kernel: Kernel, dialect: Dialect, project: Path, source: str) -> None:
+    """The loops that a directive before them unrolls are those that one inside them unrolls for Vitis."""
+    unrolled = unrolled_before(kernel, dialect)
     assert len(unrolled) > 10
-    assert unrolled == unrolled_inside(read_kernel(source, "-DBFPC_PRAGMAS", folder=project))
+    assert unrolled == unrolled_inside(read_kernel(project / source, "-DBFPC_PRAGMAS", folder=project))
 
 
 def test_a_unit_as_it_should_be_has_no_faults(tmp_path: Path) -> None:
@@ -83,6 +86,12 @@ def test_a_fault_is_found_and_named(name: str, tmp_path: Path) -> None:
     assert len(found) == 1
     assert message in found[0]
     assert found[0].startswith("unit.cpp:")
+
+
+def test_clang_refuses_intels_unroll_before_no_loop(tmp_path: Path) -> None:
+    (tmp_path / "unit.cpp").write_text(UNIT.replace("int sum = 0;", "#pragma unroll\n    int sum = 0;"))
+    with pytest.raises(ValueError, match=r"loop to follow '#pragma unroll'"):
+        read_kernel(tmp_path / "unit.cpp")
 
 
 def faults(text: str, folder: Path) -> list[str]:
