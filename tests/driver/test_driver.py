@@ -66,7 +66,7 @@ def test_registers_follow_the_arguments_of_the_kernel_as_vitis_lays_them_out(tmp
     kernel = read_kernel(tmp_path / "src" / "bfpc_accelerator.cpp", "-DBFPC_PRAGMAS").functions["bfpc_accelerator"]
     arguments = [(each.spelling, 64 if "*" in each.type.spelling else 32) for each in parameters_of(kernel)]
     assert [(register.name, register.bits) for register in REGISTERS] == arguments
-    assert [register.offset for register in REGISTERS] == [0x10, 0x1C, 0x28, 0x34, 0x40, 0x4C, 0x54]
+    assert [register.offset for register in REGISTERS] == [0x10, 0x1C, 0x28, 0x34, 0x40, 0x4C, 0x58, 0x64, 0x70, 0x78]
 
 
 def test_a_network_with_stages_runs_on_a_board_as_in_the_emulator(build: Path, library: Path, driver: Any) -> None:
@@ -120,7 +120,9 @@ def simulated_pynq(library: Path) -> Any:
         array.device_address, array.flush, array.invalidate = buffer.address, buffer.flush, buffer.invalidate  # type: ignore[attr-defined]
         return array
 
-    return SimpleNamespace(Overlay=lambda _: SimpleNamespace(bfpc_accelerator_0=board), allocate=allocate)
+    memory = {"axi_bram_ctrl_0": {"phys_addr": board.on_chip_address()}}
+    overlay = SimpleNamespace(bfpc_accelerator_0=board, ip_dict=memory)
+    return SimpleNamespace(Overlay=lambda _: overlay, allocate=allocate)
 
 
 def changed_copy(build: Path, folder: Path, agrees: bool) -> Path:
