@@ -22,6 +22,7 @@ from bfpc.numerics.format import BLOCK_SIZES, MAX_EXPONENT_RANGE, MAX_MANTISSA_B
 
 LANES = (4, 8, 16, 32, 64, 128, 256)
 ACCUMULATOR_WIDTHS = (32, 40, 48)
+DEPTHWISE_WINDOWS = tuple(range(1, 8))
 MULTIPLIED_BITS = tuple(range(MIN_MANTISSA_BITS, MAX_MANTISSA_BITS + 1))
 Auto = Literal["auto"]
 Position = Literal["first", "last"]
@@ -187,7 +188,9 @@ class ArchitectureConfig(Section):
 
     `activation_bits` and `weight_bits` are of the mantissas that the array multiplies at a time: a dense layer with
     wider ones, their sign not counted, takes several passes. `auto` takes the widest in use, so that one pass is
-    enough.
+    enough. `depthwise_window` is the side of the largest depthwise filter of which all taps multiply in one cycle;
+    larger ones take a cycle for each. `auto` takes the largest in use. `on_chip_kilobytes` is a memory on chip in which
+    maps stay from the layer that makes them to those that read them, as many as it holds.
     """
 
     c_vec: Lanes = Field("auto", description=_LANES_TEXT)
@@ -204,8 +207,12 @@ class ArchitectureConfig(Section):
     accumulator_bits: Annotated[int | Auto, _one_of("auto", *ACCUMULATOR_WIDTHS)] = Field(
         "auto", description=f"auto or one of {_listed(ACCUMULATOR_WIDTHS)}"
     )
+    depthwise_window: Annotated[int | Auto, _one_of("auto", *DEPTHWISE_WINDOWS)] = Field(
+        "auto", description=f"auto or one of {_listed(DEPTHWISE_WINDOWS)}"
+    )
     feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
     accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
+    on_chip_kilobytes: int = Field(2048, ge=0, description="a whole number of 1024 bytes; 0 for none")
     clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
     dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
 

@@ -33,8 +33,9 @@ PRESETS = ("int12", "int8", "int6", "int5", "int54", "int4")
 ARRAYS: tuple[dict[str, int], ...] = (
     {"c_vec": 32, "k_vec": 32, "block": 4, "accumulator_positions": 64, "activation_bits": 12, "weight_bits": 12},
     {"c_vec": 64, "k_vec": 16, "block": 4, "feature_depth": 256, "accumulator_positions": 64, "activation_bits": 4,
-     "weight_bits": 4},
-    {"c_vec": 8, "k_vec": 8, "block": 4, "accumulator_positions": 128, "activation_bits": 12, "weight_bits": 3},
+     "weight_bits": 4, "on_chip_kilobytes": 0},
+    {"c_vec": 8, "k_vec": 8, "block": 4, "accumulator_positions": 128, "activation_bits": 12, "weight_bits": 3,
+     "on_chip_kilobytes": 1},
     {"c_vec": 64, "k_vec": 64, "block": 16, "feature_depth": 256, "activation_bits": 5, "weight_bits": 12},
 )  # fmt: skip
 ONE_STEP: tuple[Step, ...] = (

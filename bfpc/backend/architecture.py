@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bfpc.config import ArraySize
-from bfpc.config_sections import ACCUMULATOR_WIDTHS, ArchitectureConfig
+from bfpc.config_sections import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
-from bfpc.ir.operators import Conv
+from bfpc.ir.operators import Conv, Depthwise
 from bfpc.numerics.digits import digits_of
 from bfpc.numerics.format import MIN_MANTISSA_BITS, BfpFormat
 
 BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle
+FILL_LATENCY = 4  # cycles from writing a vector of features to reading it
+LINE_POSITIONS = 512  # of a row of the map that depthwise windows move along
 MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the adder's latency, whatever the tile's size
 
 
@@ -28,12 +30,14 @@ class Architecture:
         digits of so many bits.
     feature_bits: width of a signed integer that holds any mantissa of a map that is read.
     dense_weight_bits: width of a signed integer that holds any dense weight's mantissa.
-    depthwise_weight_bits: the same of depthwise weights. Depthwise layers need one multiplier per processing element,
-        which takes whole mantissas.
+    depthwise_weight_bits: the same of depthwise weights. Depthwise layers have multipliers of their own, which take
+        whole mantissas.
+    depthwise_window: rows and columns of the largest depthwise filter whose taps all multiply in one cycle.
     accumulator_bits: width of an accumulator, sign included.
     max_mantissa_bits: widest mantissa that the feature memory stores.
-    feature_depth: vectors of c_vec mantissas in one half of the feature buffer.
-    accumulator_positions: positions in one half of the accumulator buffer.
+    feature_depth: vectors of c_vec mantissas in the feature buffer, and in the FIFO before it.
+    accumulator_positions: positions of the accumulator buffer.
+    on_chip_words: 64-bit words of the feature memory that lie on chip, whole beats; the others lie in DRAM.
     """
 
     c_vec: int
@@ -46,8 +50,10 @@ class Architecture:
     depthwise_weight_bits: int
     accumulator_bits: int
     max_mantissa_bits: int
+    depthwise_window: int = 1
     feature_depth: int = 4096
     accumulator_positions: int = 1024
+    on_chip_words: int = 0
     clock_mhz: float = 300.0
     dram_gigabytes_per_second: float = 19.2
 
@@ -122,8 +128,10 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         depthwise_weight_bits=_widest(depthwise),
         accumulator_bits=_accumulator_bits(graph, settings.accumulator_bits),
         max_mantissa_bits=max(use.format.mantissa_bits for use in activations),
+        depthwise_window=_depthwise_window(graph, settings.depthwise_window),
         feature_depth=settings.feature_depth,
         accumulator_positions=settings.accumulator_positions,
+        on_chip_words=settings.on_chip_kilobytes * 1024 // 8,
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )
@@ -152,6 +160,14 @@ def _weight_uses(graph: Graph) -> Iterator[_Use]:
         weight = graph.weight(node)
         if weight is not None:
             yield _Use(node.name, "dense weights" if isinstance(node.op, Conv) else "depthwise weights", weight.format)
+
+
+def _depthwise_window(graph: Graph, setting: int | str) -> int:
+    """On `auto` what holds the largest depthwise filter that is not beyond the largest window."""
+    if isinstance(setting, int):
+        return setting
+    sides = (max(node.layer.kernel) for node in graph.layers if isinstance(node.op, Depthwise))
+    return max((side for side in sides if side <= max(DEPTHWISE_WINDOWS)), default=min(DEPTHWISE_WINDOWS))
 
 
 def _check_array(c_vec: int, k_vec: int, block: int) -> None:

@@ -3,47 +3,48 @@
 The model counts the trips of the generated hardware's loops, one cycle each. A layer is a sequence of spatial tiles
 that pass through a pipeline of processes, joined by FIFOs; each begins with the next tile when it is done with one:
 
-- load: one vector of features per position, plus a cycle per row; the features of the next tile go into the other half
-  of the feature buffer;
-- weights: one record (a processing element's weights for one step) per cycle, or a digit of them, and one parameter of
-  a channel;
+- load: one vector of features per position, plus a cycle per row, into a FIFO that holds a whole tile;
+- weights: one record (a processing element's weights for one step) per cycle, and one parameter of a channel;
 - array: a step, that is a vector at a filter tap, takes one cycle per position that meets the tap, no less than
   `MIN_STEP_CYCLES`, as often as there are pairs of an activation's and a weight's digit; it waits for the weights of
-  the step, which arrive only few steps ahead; where the map is dilated, the accumulators leave in a last sweep over all
-  positions;
+  the step, which arrive only few steps ahead, and for features that are not there yet: it takes one vector per cycle
+  out of the FIFO; where the map is dilated, the accumulators leave in a last sweep over all positions; a depthwise
+  layer whose filter fits the windows takes one cycle per position of its input;
 - residual: one channel group per position, plus a cycle per row, or a single position;
-- tail: one position per cycle; a pooling layer's positions are collected first, then its windows' positions follow;
+- tail: one position per cycle; where pooling windows overlap, positions are collected first, then the
+  windows' positions follow;
 - store: one channel group per position, plus a cycle per row; as many cycles per row as whole beats, and one for every
   word of the beats that a row shares with its neighbours.
 
-Records longer than a memory port's beat take longer, and all traffic together is no faster than memory. The slowest of
+Records longer than a memory port's beat take longer; reads of maps on chip share a port of that memory; and all traffic
+with DRAM together is no faster than it. The slowest of
 these sets the pace of a spatial tile, and takes `PIPELINE_DEPTH` cycles to begin with the next one. A layer begins with
-its program record and the load of its first tile, and ends with the last tile's way through the tail to memory, as the
-next layer reads what it stores. A layer's table is read before its first tile.
-
-Depthwise layers use one lane of each processing element, 1 / c_vec of the array, whatever the tile.
+its program record and its first features and weights, and ends with the last tile's way through the tail to memory, as
+the next layer reads what it stores. A layer's table is read before its first tile.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, product
 
-from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.architecture import BEAT_WORDS, FILL_LATENCY, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Axis, Span
 from bfpc.backend.program import LAYER_WORDS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.weight_stream import ParameterLayout
-from bfpc.ir.operators import Pair
+from bfpc.ir.operators import Pair, Window
 from bfpc.numerics.digits import digits_of
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
+ON_CHIP_LATENCY = 16
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,37 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Cycles and bytes of a layer, and what of the buffers it fills (in vectors and in positions).
+class BuffersUsed:
+    """What a tile fills: vectors of features, positions of accumulators, and of a line that windows move along."""
 
-    bound: the process that sets the pace for most of the cycles, or `memory`.
-    """
+    feature_vectors: int
+    accumulator_positions: int
+    line_positions: int
+
+    def fit(self, architecture: Architecture) -> bool:
+        return (
+            self.feature_vectors <= architecture.feature_depth
+            and self.accumulator_positions <= architecture.accumulator_positions
+            and self.line_positions <= LINE_POSITIONS
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cycles and bytes of a layer. bound: the process that sets the pace for most of the cycles, or `memory`."""
 
     cycles: int
     bound: str
     dram_bytes: int
-    feature_vectors: int
-    accumulator_positions: int
+    buffers: BuffersUsed
 
 
 @dataclass(frozen=True)
 class LayerWork:
     """A layer as the cost model sees it.
 
-    window: the pooling window's positions, None without pooling. table: whether its activation reads one.
+    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip:
+    which of `input`, `residual` and `output` lie on chip.
     """
 
     name: str
@@ -82,9 +96,10 @@ class LayerWork:
     output: FeatureLayout
     residual: FeatureLayout | None
     parameters: ParameterLayout
-    window: int | None
+    pool: Window | None
     table: bool
     kernel: Pair
+    on_chip: frozenset[str]
     architecture: Architecture
 
     @property
@@ -97,6 +112,14 @@ class LayerWork:
         """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
         dense = self.parameters.dense
         return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
+
+    @property
+    def windows(self) -> bool:
+        """Whether all taps of a depthwise filter multiply in one cycle."""
+        window, axes = self.architecture.depthwise_window, (self.vertical, self.horizontal)
+        plain = all(axis.dilation == axis.input_dilation == 1 and axis.pad_mode == "zero" for axis in axes)
+        weighted = self.parameters.weight_format is not None and not self.parameters.dense
+        return weighted and plain and max(self.kernel) <= window
 
     @property
     def activation_digits(self) -> int:
@@ -124,6 +147,11 @@ class LayerWork:
         return shape[0] * shape[1] * _total(rows) * _total(columns)
 
     @property
+    def products(self) -> int:
+        """Multiplications of the array: of wide mantissas one for each pair of digits."""
+        return self.macs * self.activation_digits * self.weight_digits
+
+    @property
     def dilated(self) -> bool:
         """Whether zeros stand between the positions of the map."""
         return (self.vertical.input_dilation, self.horizontal.input_dilation) != (1, 1)
@@ -141,91 +169,103 @@ class LayerWork:
 class TileCost:
     """Cycles of a spatial tile's processes, by name; `finish` is what follows the array's last position."""
 
-    load: int
     processes: dict[str, int]
     finish: int
-    load_bytes: int
-    other_bytes: int
+    dram_bytes: int
 
 
 def layer_cost(work: LayerWork, tile: Tile) -> Cost:
     """The cost of a layer with the given tile, whether it fits the buffers or not."""
-    rows, columns = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
     costs = tile_costs(work, tile)
-    paces = _paces(work, costs)
     bounds: Counter[str] = Counter()
-    for bound, cycles in paces:
-        bounds[bound] += cycles
+    for cost, count in costs:
+        bound, cycles = _pace(work, cost)
+        bounds[bound] += count * cycles
     table_bytes = WORD_BYTES * TABLE_WORDS if work.table else 0
     return Cost(
-        cycles=_start(work, costs[0]) + bounds.total() + costs[-1].finish,
+        cycles=_start(work) + bounds.total() + costs[-1][0].finish,
         bound=bounds.most_common(1)[0][0],
-        dram_bytes=table_bytes + sum(cost.load_bytes + cost.other_bytes for cost in costs),
-        feature_vectors=_largest(span.region for span in rows)
-        * _largest(span.region for span in columns)
-        * work.vectors,
-        accumulator_positions=_largest(span.array for span in rows) * _largest(span.array for span in columns),
+        dram_bytes=table_bytes + sum(count * cost.dram_bytes for cost, count in costs),
+        buffers=buffers_used(work, tile),
     )
 
 
-def tile_costs(work: LayerWork, tile: Tile) -> list[TileCost]:
-    """The costs of a layer's spatial tiles, in their order."""
-    known: dict[tuple[int, ...], TileCost] = {}
-    costs = []
-    for row in work.vertical.spans(tile.height):
-        for column in work.horizontal.spans(tile.width):
-            phase = row.array.start % work.vertical.input_dilation
-            key = (len(row.output), len(row.array), len(row.region), len(row.inside), phase, column.output.start)
-            if key not in known:
-                known[key] = _tile_cost(work, row, column)
-            costs.append(known[key])
-    return costs
+def buffers_used(work: LayerWork, tile: Tile) -> BuffersUsed:
+    """What the largest of a layer's tiles fills."""
+    spans = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
+    rows, columns = (max(len(span.region) for span in along) for along in spans)
+    array_rows, array_columns = (max(len(span.array) for span in along) for along in spans)
+    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, columns if work.windows else 0)
 
 
-def _largest(ranges: Iterable[range]) -> int:
-    return max(len(positions) for positions in ranges)
+def tile_costs(work: LayerWork, tile: Tile) -> list[tuple[TileCost, int]]:
+    """The costs of a layer's spatial tiles, alike ones together, with their number; the last tile's come last."""
+    rows = _alike(work.vertical.spans(tile.height), lambda span: span.array.start % work.vertical.input_dilation)
+    columns = _alike(work.horizontal.spans(tile.width), lambda span: span.output.start)
+    return [
+        (_tile_cost(work, row, column), row_count * column_count)
+        for row, row_count in rows
+        for column, column_count in columns
+    ]
 
 
-def _start(work: LayerWork, first: TileCost) -> int:
-    """Until the array's first position: the program record, a table, then the first features, beside them weights."""
+def _alike(spans: list[Span], phase: Callable[[Span], int]) -> list[tuple[Span, int]]:
+    """One of the spans that cost the same, for each kind, with their number; the last span's kind comes last."""
+    kinds: dict[tuple[int, ...], list[Span]] = {}
+    for span in spans:
+        key = (len(span.output), len(span.array), len(span.region), len(span.inside), phase(span))
+        kinds.setdefault(key, []).append(span)
+    return sorted(((kind[-1], len(kind)) for kind in kinds.values()), key=lambda each: each[0].output.start)
+
+
+def _start(work: LayerWork) -> int:
+    """Until the array's first position: the program record, a table, then the first features and the first weights."""
     program = MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH
     table = MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH if work.table else 0
-    return program + table + max(first.load, MEMORY_LATENCY + work.architecture.k_vec)
+    return program + table + MEMORY_LATENCY + work.architecture.k_vec
 
 
-def _paces(work: LayerWork, costs: list[TileCost]) -> list[tuple[str, int]]:
-    """Each tile's slowest process, while the next tile is loaded, and its cycles."""
-    loads = [(cost.load, cost.load_bytes) for cost in costs[1:]] + [(0, 0)]
-    paces = []
-    for cost, (load, load_bytes) in zip(costs, loads, strict=True):
-        cycles = {**cost.processes, "load": load, "memory": work.cycles_of(load_bytes + cost.other_bytes)}
-        bound = max(cycles, key=lambda name: cycles[name])
-        paces.append((bound, cycles[bound] + PIPELINE_DEPTH))
-    return paces
+def _pace(work: LayerWork, cost: TileCost) -> tuple[str, int]:
+    """A tile's slowest process, and its cycles."""
+    cycles = {**cost.processes, "memory": work.cycles_of(cost.dram_bytes)}
+    bound = max(cycles, key=lambda name: cycles[name])
+    return bound, cycles[bound] + PIPELINE_DEPTH
 
 
 def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
-    load_bytes = WORD_BYTES * _region_words(work.input, row.inside, column.inside)
-    output_bytes = WORD_BYTES * _region_words(work.output, row.output, column.output)
     residual = _residual_region(work, row, column)
-    residual_bytes = WORD_BYTES * _region_words(*residual) if residual else 0
-    weight_bytes = WORD_BYTES * work.parameters.words
+    maps = {
+        "input": _region_words(work.input, row.inside, column.inside),
+        "residual": _region_words(*residual) if residual else 0,
+        "output": _region_words(work.output, row.output, column.output),
+    }
+    in_dram = sum(words for role, words in maps.items() if role not in work.on_chip) + work.parameters.words
+    read_on_chip = sum(words for role, words in maps.items() if role in work.on_chip - {"output"})
     tiles, positions = len(work.channel_tiles), len(row.array) * len(column.array)
-    windows = len(row.output) * len(column.output) * work.window + 2 * PIPELINE_DEPTH if work.window else 0
+    windows = 0
+    if work.pool is not None and not pools_in_order(work.pool, len(column.output)):
+        windows = len(row.output) * len(column.output) * math.prod(work.pool.kernel) + 2 * PIPELINE_DEPTH
     store = _store_cycles(work, row, column)
+    latency = ON_CHIP_LATENCY if "output" in work.on_chip else MEMORY_LATENCY
     return TileCost(
-        load=_load_cycles(work, row, column, load_bytes),
         processes={
+            "load": _load_cycles(work, row, column),
             "array": _array_cycles(work, row, column),
             "weights": _weight_cycles(work),
             "residual": tiles * _record_cycles(*residual) if residual else 0,
             "tail": tiles * (positions + windows),
             "store": tiles * store,
+            "on-chip memory": read_on_chip // BEAT_WORDS,
         },
-        finish=windows + store // len(row.output) + 4 * PIPELINE_DEPTH + MEMORY_LATENCY,
-        load_bytes=load_bytes,
-        other_bytes=output_bytes + residual_bytes + weight_bytes,
+        finish=windows + store // len(row.output) + 4 * PIPELINE_DEPTH + latency,
+        dram_bytes=WORD_BYTES * in_dram,
     )
+
+
+def pools_in_order(pool: Window, columns: int) -> bool:
+    """Whether windows are pooled as positions arrive: each is of one, and a row of them is long enough."""
+    apart = pool.stride == pool.kernel and not any(pool.pads)
+    return apart and (columns == 1 or columns * pool.kernel[1] >= MIN_STEP_CYCLES)
 
 
 def _residual_region(work: LayerWork, row: Span, column: Span) -> tuple[FeatureLayout, range, range] | None:
@@ -255,12 +295,12 @@ def _record_cycles(layout: FeatureLayout, rows: range, columns: range) -> int:
     return len(rows) * (_unpacking(len(columns), layout.record_bits(0)) + 1)
 
 
-def _load_cycles(work: LayerWork, row: Span, column: Span, size: int) -> int:
+def _load_cycles(work: LayerWork, row: Span, column: Span) -> int:
     """All groups of a vector are unpacked at once, but their rows come through one port, cut out of whole beats."""
     unpacking = work.vectors * _record_cycles(work.input, row.region, column.region)
     row_beats = _beats(len(column.inside) * work.input.record_bits(0)) + 1
     reading = work.input.groups * len(row.inside) * row_beats
-    return MEMORY_LATENCY + max(unpacking, reading, work.cycles_of(size))
+    return max(unpacking, reading)
 
 
 def _store_cycles(work: LayerWork, row: Span, column: Span) -> int:
@@ -280,15 +320,17 @@ def _step_records(work: LayerWork, channels: int) -> int:
         return _unpacking(1, channels * mantissa_bits)
     lanes = min(work.architecture.c_vec, parameters.weight_shape[1])
     blocks = -(-lanes // parameters.weight_format.block_size)
-    later_digits = channels * (work.weight_digits - 1)
-    return later_digits + _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
+    return _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
 
 
 def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
+    fill = fill_cycles(work, row, column)
+    if work.windows:
+        return fill + len(work.channel_tiles) * len(row.region) * len(column.region)
     rows, columns = work.vertical.met(row.array), work.horizontal.met(column.array)
     drain = max(len(row.array) * len(column.array), MIN_STEP_CYCLES) if work.dilated else 0
     vectors, pairs = work.steps // math.prod(work.kernel), work.activation_digits * work.weight_digits
-    cycles = 0
+    cycles = fill
     for tile in work.channel_tiles:
         delivery = work.cycles_of(len(tile) * work.parameters.weight_bits / 8 / work.steps)
         least = max(_step_records(work, len(tile)), delivery)
@@ -297,6 +339,54 @@ def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
         )
         cycles += vectors * taps + drain
     return cycles
+
+
+def fill_cycles(work: LayerWork, row: Span, column: Span) -> int:
+    """Cycles that the array waits for a tile's features, of which it takes one vector per cycle.
+
+    The read that comes earliest before its vector says it.
+    """
+    height, width = len(row.region), len(column.region)
+    depth = work.vectors * height * width
+    if work.windows:
+        return min(FILL_LATENCY + 1, depth)
+    vertical, horizontal = work.vertical.taps(row.array), work.horizontal.taps(column.array)
+    pairs = work.activation_digits * work.weight_digits
+    sweeps = [max(rows * columns, MIN_STEP_CYCLES) for _, rows in vertical for _, columns in horizontal]
+    starts = accumulate((pairs * cycles for cycles in sweeps), initial=0)
+    tiles = 1 if work.parameters.dense else work.architecture.c_vec // work.architecture.k_vec
+    vector_cycles = tiles * pairs * sum(sweeps)
+    latest = 0
+    for start, (first_row, rows), (first_column, columns) in _tap_starts(starts, vertical, horizontal):
+        for vector, down, right in _telling(work, rows, columns):
+            tile_row = work.vertical.find(first_row + down * work.vertical.stride) - row.region.start
+            tile_column = work.horizontal.find(first_column + right * work.horizontal.stride) - column.region.start
+            place = (vector * height + tile_row) * width + tile_column
+            read = vector * vector_cycles + start + down * columns + right
+            latest = max(latest, min(place + FILL_LATENCY + 1, depth) - read)
+    return latest
+
+
+Tap = tuple[int, int]  # of an axis: the first input, and how many positions meet it
+
+
+def _tap_starts(starts: Iterable[int], vertical: list[Tap], horizontal: list[Tap]) -> Iterator[tuple[int, Tap, Tap]]:
+    """Every tap with the cycle in which its first sweep begins."""
+    return ((start, *tap) for start, tap in zip(starts, product(vertical, horizontal), strict=False))
+
+
+def _telling(work: LayerWork, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
+    """Of the reads of a sweep, as vector, row and column, those that tell how long it waits.
+
+    Reads get later beside their vectors with every row and column, or the other way round with every vector; the very
+    last vectors may be read as soon as all are there. Where positions are found elsewhere, all of a sweep's tell.
+    """
+    last = FILL_LATENCY + 2
+    plain = work.vertical.pad_mode == "zero"
+    rights = range(max(0, columns - last) if plain else 0, columns)
+    downs = range(max(0, rows - (1 if len(rights) == last else last)) if plain else 0, rows)
+    vectors = {0, *range(max(0, work.vectors - (1 if len(rights) * len(downs) >= last else last)), work.vectors)}
+    return product(sorted(vectors), downs, rights)
 
 
 def _total(met: Counter[int]) -> int:

@@ -92,6 +92,7 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
         "vectors": work.vectors,
         "kernel_height": op.kernel[0],
         "kernel_width": op.kernel[1],
+        "depthwise_windows": int(work.windows),
         "weight_digits": work.weight_digits,
         "activation_digits": work.activation_digits,
         "stride_vertical": op.stride[0],

@@ -60,23 +60,31 @@ class Axis:
         if self.pad_mode == "zero":
             return range(first, last + 1)
         end = self.input_size - 1
-        ends = self._find(first), self._find(last)
+        ends = self.find(first), self.find(last)
         return range(0 if first <= 0 <= last else min(ends), (end if first <= end <= last else max(ends)) + 1)
 
-    def _find(self, position: int) -> int:
-        end = self.input_size - 1
-        if self.pad_mode == "edge":
-            return min(max(position, 0), end)
-        return end - abs(end - abs(position))
-
-    def met(self, array: range) -> Counter[int]:
-        """How many of these array positions a tap meets, with the number of taps that meet so many.
+    def taps(self, array: range) -> list[tuple[int, int]]:
+        """For each tap the input at the first of these array positions that it meets, and how many it meets.
 
         Where the map is dilated a tap meets only those at which it sees no zero between the map's positions.
         """
-        places = (array.start * self.stride - self.pad + tap * self.dilation for tap in range(self.kernel))
-        firsts = (-place % self.input_dilation for place in places)  # stride and dilation are 1 if this is not 0
-        return Counter(len(range(first, len(array), self.input_dilation)) for first in firsts)
+        places = [array.start * self.stride - self.pad + tap * self.dilation for tap in range(self.kernel)]
+        firsts = [-place % self.input_dilation for place in places]  # stride and dilation are 1 if this is not 0
+        return [
+            ((place + first) // self.input_dilation, len(range(first, len(array), self.input_dilation)))
+            for place, first in zip(places, firsts, strict=True)
+        ]
+
+    def met(self, array: range) -> Counter[int]:
+        """How many of these array positions a tap meets, with the number of taps that meet so many."""
+        return Counter(count for _, count in self.taps(array))
+
+    def find(self, position: int) -> int:
+        """Where the array finds an input position: beyond the map at the nearest, or the mirrored one, or as it is."""
+        end = self.input_size - 1
+        if self.pad_mode == "edge":
+            return min(max(position, 0), end)
+        return end - abs(end - abs(position)) if self.pad_mode == "reflect" else position
 
 
 def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair) -> tuple[Axis, Axis]:

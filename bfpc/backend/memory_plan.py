@@ -5,6 +5,9 @@ words. Network inputs lie one behind the other and are there from the beginning.
 straight into their groups of the joined map, so that joining costs nothing; until a part is written, its words are free
 for other maps. Channels of a map are words of it. Network outputs stay to the end.
 
+The memory's first words lie on chip. Which maps stay there, at any time no more than it holds, is an integer program:
+those whose writing and reading moves most words. Network inputs and outputs lie in DRAM, where the host finds them.
+
     %a = Conv(x=%x)      : 64x8x8        a: words 0..      live from its layer on
     %b = Conv(x=%a)      : 64x8x8        b: right behind a
     %c = Concat(%a, %b)  : 128x8x8       c: a's words and b's, moved by nobody
@@ -17,12 +20,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
+from scipy.optimize import LinearConstraint, milp
+
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Concat, Layer
 
 INPUTS = ""  # the buffer of the network's inputs
+ROOMS = 16  # steps in which less of the memory on chip is filled, until all that is chosen finds its place
 REPAIRS = 40  # times that the buffers which reach highest are placed before the others
 
 
@@ -99,15 +106,19 @@ ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 )
 
 
-def plan_memory(graph: Graph, group: int) -> MemoryPlan:
+def plan_memory(graph: Graph, group: int, on_chip_words: int = 0) -> MemoryPlan:
     """Places the maps of a quantized graph that are stored in groups of `group` channels.
 
+    on_chip_words: how many of the first words lie on chip.
     Raises CapacityError where the inputs of a Concat don't fill whole groups.
     """
     places = _places(graph, group)
     buffers = _buffers(graph, places)
     live_words = _live_words(piece for buffer in buffers for piece in buffer.pieces)
-    starts = _place(buffers, live_words)
+    starts = _place_on_chip(buffers, _traffic(graph, places), on_chip_words)
+    others = [buffer for buffer in buffers if buffer.name not in starts]
+    in_dram = _place(others, _live_words(piece for buffer in others for piece in buffer.pieces))
+    starts |= {name: start + on_chip_words for name, start in in_dram.items()}
     addresses = {name: starts[place.buffer] + place.offset for name, place in places.items()}
     input_words = sum(places[value.name].words for value in graph.values)
     return MemoryPlan(addresses, _size(buffers, starts), input_words, starts[INPUTS], live_words)
@@ -230,6 +241,17 @@ def _live_words(pieces: Iterable[Piece]) -> int:
     return max(accumulate(changes[index] for index in sorted(changes)))
 
 
+def _traffic(graph: Graph, places: Mapping[str, Place]) -> dict[str, int]:
+    """The words of each buffer that layers write and read; none of those that the host reaches."""
+    traffic: dict[str, int] = {}
+    written = (node.name for node in graph.layers)
+    for name in (*written, *(name for _, name in _reads(graph))):
+        traffic[places[name].buffer] = traffic.get(places[name].buffer, 0) + places[name].words
+    for name in (*(value.name for value in graph.values), *graph.output_names):
+        traffic[places[name].buffer] = 0
+    return traffic
+
+
 # -- Where buffers lie in memory --------------------------------------------------------------------------------------
 
 
@@ -246,6 +268,29 @@ def _place(buffers: Sequence[Buffer], goal: int) -> Starts:
                 return best
             sequence = _highest_first(sequence, starts)
     return best
+
+
+def _place_on_chip(buffers: Sequence[Buffer], traffic: Mapping[str, int], words: int) -> Starts:
+    """The starts of the buffers that move most words and fit the first `words` words together."""
+    room = words
+    while room:
+        chosen = _most_traffic(buffers, traffic, room)
+        starts = _place(chosen, room)
+        if _size(chosen, starts) <= words:
+            return starts
+        room -= -(-words // ROOMS)  # gaps between them take the rest
+    return {}
+
+
+def _most_traffic(buffers: Sequence[Buffer], traffic: Mapping[str, int], words: int) -> list[Buffer]:
+    """Of the buffers that are live at the same time no more than `words` words, so that most traffic is theirs."""
+    moved = np.array([traffic[buffer.name] for buffer in buffers])
+    times = sorted({piece.first for buffer in buffers for piece in buffer.pieces})
+    live = np.array(
+        [[buffer.words * (buffer.life[0] <= time <= buffer.life[1]) for buffer in buffers] for time in times]
+    )
+    found = milp(-moved, constraints=LinearConstraint(live, ub=words), integrality=1, bounds=(0, np.minimum(moved, 1)))
+    return [buffer for buffer, share in zip(buffers, found.x, strict=True) if share > 0.5]
 
 
 def _highest_first(sequence: Sequence[Buffer], starts: Starts) -> list[Buffer]:
@@ -280,4 +325,4 @@ def _lowest_start(buffer: Buffer, placed: Iterable[Piece]) -> int:
 
 
 def _size(buffers: Iterable[Buffer], starts: Starts) -> int:
-    return max(starts[buffer.name] + buffer.words for buffer in buffers)
+    return max((starts[buffer.name] + buffer.words for buffer in buffers), default=0)

@@ -38,6 +38,9 @@ REGISTERS = _arguments(
     ("outputs", 64, "the feature memory again, where outputs are written"),
     ("weights", 64, "the weight memory: weights.bin"),
     ("program", 64, "the program: program.bin"),
+    ("on_chip_features", 64, "the first words of the feature memory, which lie on chip"),
+    ("on_chip_residuals", 64, "the same again"),
+    ("on_chip_outputs", 64, "the same again"),
     ("first_layer", 32, "the layer to begin with, 0 for the first"),
     ("layer_count", 32, "how many layers run"),
 )

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.architecture import BEAT_WORDS, FILL_LATENCY, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
 from bfpc.backend.templates import template_environment
@@ -32,6 +32,8 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "units": make_units(architecture),
         "beat_words": BEAT_WORDS,
         "min_step_cycles": MIN_STEP_CYCLES,
+        "fill_latency": FILL_LATENCY,
+        "line_positions": LINE_POSITIONS,
         "exponent_bits": MAX_EXPONENT_RANGE.bit_length(),
         "slope_bits": SLOPE_BITS,
         "slope_shift": SLOPE_SHIFT,

@@ -1,7 +1,8 @@
 """The schedule: how each layer runs, where its data lies, and what it costs, as plain values.
 
 `schedule.json` is this, for people; `program.bin` the same for the accelerator. Utilization is the share of the array's
-multiplications that a network asks for: macs / (cycles * c_vec * k_vec), where macs are those of the layer's shapes.
+multiplications that a network asks for: products / (cycles * c_vec * k_vec). A layer's products are its macs, those of
+its shapes, or where the array takes mantissas digit by digit, as many for each pair of digits.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class LayerSchedule:
     accumulator_bits: int
     accumulator_proof: str
     macs: int
+    products: int
     cycles: int
     bound: str
     utilization: float
@@ -81,7 +83,8 @@ class Schedule:
 
     @property
     def utilization(self) -> float:
-        return _utilization(self.macs, self.cycles, self.architecture)
+        products = sum(layer.products for layer in self.layers)
+        return _utilization(products, self.cycles, self.architecture)
 
     @property
     def program(self) -> Program:
@@ -92,15 +95,17 @@ class Schedule:
 
 def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage) -> Schedule:
     """Tiles and places every layer of a quantized graph. Raises CapacityError where a layer does not fit."""
-    memory = plan_memory(graph, architecture.k_vec)
+    memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
     layers = tuple(
         _schedule_layer(graph, node, architecture, memory, weights.layers[node.name]) for node in graph.layers
     )
     return Schedule(graph.name, architecture, layers, memory, weights)
 
 
-def layer_work(graph: Graph, node: Node, architecture: Architecture, image: LayerImage) -> LayerWork:
-    """A layer of a quantized graph in the cost model's terms."""
+def layer_work(
+    graph: Graph, node: Node, architecture: Architecture, image: LayerImage, memory: MemoryPlan | None = None
+) -> LayerWork:
+    """A layer of a quantized graph in the cost model's terms; without a memory plan all maps lie in DRAM."""
     op, residual = node.layer, node.inputs.get("residual")
     source, output = (feature_layout(graph, name, architecture.k_vec) for name in (node.inputs["x"], node.name))
     sizes = source.shape[1:], array_size(op, source.shape[1:]), output.shape[1:]
@@ -113,9 +118,14 @@ def layer_work(graph: Graph, node: Node, architecture: Architecture, image: Laye
         output=output,
         residual=None if residual is None else feature_layout(graph, residual, architecture.k_vec),
         parameters=image.layout,
-        window=None if op.tail.pool is None else math.prod(op.tail.pool.kernel),
+        pool=op.tail.pool,
         table=image.table_address is not None,
         kernel=op.kernel,
+        on_chip=frozenset(
+            role
+            for role, name in (("input", node.inputs["x"]), ("residual", residual), ("output", node.name))
+            if name is not None and memory is not None and memory.addresses[name] < architecture.on_chip_words
+        ),
         architecture=architecture,
     )
 
@@ -123,7 +133,7 @@ def layer_work(graph: Graph, node: Node, architecture: Architecture, image: Laye
 def _schedule_layer(
     graph: Graph, node: Node, architecture: Architecture, memory: MemoryPlan, image: LayerImage
 ) -> LayerSchedule:
-    work = layer_work(graph, node, architecture, image)
+    work = layer_work(graph, node, architecture, image, memory)
     tile, cost = choose_tile(work)
     program = encode_layer(graph, node, work, tile, memory, image)
     weight_format = image.layout.weight_format
@@ -134,14 +144,15 @@ def _schedule_layer(
         weight_format=None if weight_format is None else str(weight_format),
         output_format=str(work.output.format),
         loop_order=_loop_order(work, ArrayMode(program.array_mode)),
-        feature_vectors=cost.feature_vectors,
-        accumulator_positions=cost.accumulator_positions,
+        feature_vectors=cost.buffers.feature_vectors,
+        accumulator_positions=cost.buffers.accumulator_positions,
         accumulator_bits=layer_arithmetic(node).accumulator_bits,
         accumulator_proof=_accumulator_proof(node, work),
         macs=work.macs,
+        products=work.products,
         cycles=cost.cycles,
         bound=cost.bound,
-        utilization=_utilization(work.macs, cost.cycles, architecture),
+        utilization=_utilization(work.products, cost.cycles, architecture),
         dram_bytes=cost.dram_bytes,
         weight_bytes=WORD_BYTES * image.words,
         table_bytes=WORD_BYTES * TABLE_WORDS if work.table else 0,
@@ -154,13 +165,15 @@ def _loop_order(work: LayerWork, mode: ArrayMode) -> str:
     digits = {"weight digit": work.weight_digits, "activation digit": work.activation_digits}
     split = (loop for loop, count in digits.items() if count > 1)
     loops = ("spatial tile", "channel tile", *LOOPS[mode], *split)
+    if work.windows:
+        return "spatial tile > channel tile > position of the input"
     if not work.dilated:
         return " > ".join((*loops, "position"))
     return " > ".join((*loops, *(("filter tap",) if mode is ArrayMode.PASS else ()), "position that meets the tap"))
 
 
-def _utilization(macs: int, cycles: int, architecture: Architecture) -> float:
-    return macs / (cycles * architecture.macs_per_cycle)
+def _utilization(products: int, cycles: int, architecture: Architecture) -> float:
+    return products / (cycles * architecture.macs_per_cycle)
 
 
 def _accumulator_proof(node: Node, work: LayerWork) -> str:

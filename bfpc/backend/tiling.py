@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BITS
-from bfpc.backend.cost_model import Cost, LayerWork, Tile, layer_cost
+from bfpc.backend.cost_model import Cost, LayerWork, Tile, buffers_used, layer_cost
 from bfpc.errors import CapacityError
 
 CYCLE_SLACK = 0.02  # buys a quarter less traffic on ResNet-50: small tiles start early but read all weights again
@@ -19,23 +18,18 @@ def choose_tile(work: LayerWork) -> tuple[Tile, Cost]:
 
     Raises CapacityError where not even the smallest fits the buffers.
     """
-    costs, fitting = _costs(work, COLUMN_STEP)
-    if not fitting:
-        costs, fitting = _costs(work, _finest_step(work))
-    if not fitting:
-        raise _too_large(work, min((cost for _, cost in costs), key=_space))
-    most_cycles = min(cost.cycles for _, cost in fitting) * (1 + CYCLE_SLACK)
-    fast = (choice for choice in fitting if choice[1].cycles <= most_cycles)
+    tiles = _fitting(work, COLUMN_STEP) or _fitting(work, _finest_step(work))
+    if not tiles:
+        raise _too_large(work)
+    costs = [(tile, layer_cost(work, tile)) for tile in tiles]
+    most_cycles = min(cost.cycles for _, cost in costs) * (1 + CYCLE_SLACK)
+    fast = (choice for choice in costs if choice[1].cycles <= most_cycles)
     return min(fast, key=lambda choice: (choice[1].dram_bytes, choice[1].cycles))
 
 
-Costs = list[tuple[Tile, Cost]]
-
-
-def _costs(work: LayerWork, step: int) -> tuple[Costs, Costs]:
-    """The costs of the tiles whose columns are in steps of `step`, and of those among them that fit."""
-    costs = [(tile, layer_cost(work, tile)) for tile in _candidates(work, step)]
-    return costs, [(tile, cost) for tile, cost in costs if _fits(cost, work.architecture)]
+def _fitting(work: LayerWork, step: int) -> list[Tile]:
+    """The tiles that fit the buffers, their columns in steps of `step`."""
+    return [tile for tile in _candidates(work, step) if buffers_used(work, tile).fit(work.architecture)]
 
 
 def _finest_step(work: LayerWork) -> int:
@@ -53,18 +47,8 @@ def _candidates(work: LayerWork, step: int) -> Iterator[Tile]:
             yield Tile(rows, columns)
 
 
-def _fits(cost: Cost, architecture: Architecture) -> bool:
-    return (
-        cost.feature_vectors <= architecture.feature_depth
-        and cost.accumulator_positions <= architecture.accumulator_positions
-    )
-
-
-def _space(cost: Cost) -> tuple[int, int]:
-    return cost.feature_vectors, cost.accumulator_positions
-
-
-def _too_large(work: LayerWork, smallest: Cost) -> CapacityError:
+def _too_large(work: LayerWork) -> CapacityError:
+    smallest = buffers_used(work, min(_candidates(work, _finest_step(work)), key=lambda tile: tile.height * tile.width))
     limits = (
         ("feature_depth", "vectors of input", smallest.feature_vectors, work.architecture.feature_depth),
         (

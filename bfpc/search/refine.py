@@ -6,6 +6,7 @@ A proposal raises a few layers and lowers others, more or fewer of them at a tim
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 
 import numpy as np
 
@@ -43,17 +44,21 @@ def _checks(searcher: Searcher) -> list[Check]:
 def _best(searcher: Searcher, best: Checked) -> Checked:
     """The best of all that was checked.
 
-    The least noise that was measured on a few images may be so by chance. Of those that keep to a cost, and are no
-    worse than the formats given, the best is therefore the one with the least noise by this check and all others.
+    What was measured on a few images may be so by chance. Of those that keep to a cost, and are no worse than the
+    formats given, the best is therefore the one with the least noise by this check and all others; and a floor must
+    hold by all checks, too. The formats given need no such belief: nothing made them the best of many.
     """
-    checked = list(searcher.checked.values())
-    if searcher.budget.at_most is None or searcher.budget.accuracy != SQNR:
+    checked, budget = list(searcher.checked.values()), searcher.budget
+    if budget.accuracy != SQNR:
         return searcher.best(checked) or best
     given = searcher.checked[searcher.uniform()[GIVEN]]
+    believed = list(zip(believed_noises(searcher.problem, best.choice, _checks(searcher)), checked, strict=True))
+    if budget.at_least is not None:
+        most = noise_of(budget.at_least)
+        return searcher.best([each for noise, each in believed if noise <= most or each is given]) or best
     least = given.accuracy if searcher.holds(given) else -math.inf
-    noises = believed_noises(searcher.problem, best.choice, _checks(searcher))
-    held = [index for index, each in enumerate(checked) if searcher.holds(each) and each.accuracy >= least]
-    return checked[min(held, key=lambda index: noises[index])] if held else best
+    held = [(noise, each) for noise, each in believed if searcher.holds(each) and each.accuracy >= least]
+    return min(held, key=itemgetter(0), default=(0.0, best))[1]
 
 
 def _propose(searcher: Searcher, best: Checked, corrections: Corrections, random: np.random.Generator) -> list[Choice]:

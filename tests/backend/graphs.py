@@ -42,6 +42,7 @@ ARCHITECTURE = Architecture(
     depthwise_weight_bits=8,
     accumulator_bits=32,
     max_mantissa_bits=5,
+    depthwise_window=3,
 )
 AXES = ("N", "C", "H", "W")
 
@@ -111,7 +112,7 @@ class Draft:
         op = Conv(size, (stride, stride), pads, input_dilation=(input_dilation, input_dilation), tail=tail)
         return self.add(name, op, roles)
 
-    def depthwise(self, name: str, x: str, kernel: int = 3) -> str:
+    def depthwise(self, name: str, x: str, kernel: int = 3, stride: int = 1) -> str:
         channels = self.shape(x)[0]
         self.constants[f"{name}.weight"] = random_tensor(
             DEPTHWISE_WEIGHT, (channels, 1, kernel, kernel), (channels,), seed=len(self.nodes)
@@ -119,7 +120,8 @@ class Draft:
         self.constants[f"{name}.bias"] = np.full(channels, -5, np.int64)
         roles = {"x": x, "weight": f"{name}.weight", "bias": f"{name}.bias"}
         pads: Pads = (kernel // 2,) * 4
-        return self.add(name, Depthwise((kernel, kernel), pads=pads, tail=Tail(Clip())), roles)
+        op = Depthwise((kernel, kernel), (stride, stride), pads, tail=Tail(Clip()))
+        return self.add(name, op, roles)
 
     def graph(self, *outputs: str) -> Graph:
         inputs = tuple(Port(value.name, value.name, AXES) for value in self.values)

@@ -20,6 +20,7 @@ from bfpc.ir.operators import (
     Clip,
     Conv,
     Depthwise,
+    Layer,
     Pass,
     PositionScale,
     PRelu,
@@ -297,6 +298,11 @@ def _dense_fields(case: LayerCase, channels: range, c_vec: int) -> Iterator[tupl
                     yield int(case.weights[k, c, ky, kx]), weight.mantissa_bits
 
 
+def _by_windows(op: Layer, architecture: Architecture) -> bool:
+    dense_map = op.dilation == op.input_dilation == (1, 1) and op.pad_mode == "zero"
+    return isinstance(op, Depthwise) and dense_map and max(op.kernel) <= architecture.depthwise_window
+
+
 def _depthwise_fields(case: LayerCase, channels: range) -> Iterator[tuple[int, int]]:
     yield from ((int(case.weight_offsets[k]), case.weight_format.exponent_bits) for k in channels)
     for ky, kx in np.ndindex(case.op.kernel):
@@ -325,6 +331,7 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         input_width=width,
         vectors=-(-channels // architecture.c_vec),
         **_pair("kernel", op.kernel, ("height", "width")),
+        depthwise_windows=int(_by_windows(op, architecture)),
         weight_digits=_digits(case.weight_format, architecture.weight_bits) if isinstance(op, Conv) else 1,
         activation_digits=_digits(case.x.format, architecture.activation_bits) if isinstance(op, Conv) else 1,
         **_pair("stride", op.stride),

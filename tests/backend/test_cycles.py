@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.cost_model import MEMORY_LATENCY, PIPELINE_DEPTH, Tile, tile_costs
+from bfpc.backend.cost_model import PIPELINE_DEPTH, Tile, tile_costs
 from bfpc.backend.program import encode_program
 from bfpc.backend.schedule import layer_work, make_schedule
 from bfpc.backend.weight_image import TABLE_WORDS, pack_weights
@@ -45,8 +45,8 @@ DIGITS = replace(SMALL, activation_bits=2, weight_bits=1)  # maps of int5 in two
 LOOPS = {
     "load": ("unpack_region",),
     "weights": ("unpack_field", "unpack_dense", "unpack_depthwise", "make_pass_taps"),
-    "array": ("dot_product_array",),
-    "tail": ("pool_windows", "pool_channel_tile", "forward"),
+    "array": ("accumulate_steps", "sum_windows"),
+    "tail": ("pool_windows", "pool_channel_tile", "pool_disjoint_windows", "forward"),
     "store": ("pack_outputs",),
 }
 
@@ -61,10 +61,17 @@ def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _dense(
-    kernel: int, shape: tuple[int, int, int], outputs: int, tail: Tail | None = None, input_dilation: int = 1
+    kernel: int,
+    shape: tuple[int, int, int],
+    outputs: int,
+    tail: Tail | None = None,
+    *,
+    stride: int = 1,
+    input_dilation: int = 1,
 ) -> Draft:
     draft = Draft()
-    draft.conv("layer", draft.input("x", shape), outputs, kernel, tail=tail, input_dilation=input_dilation)
+    x = draft.input("x", shape)
+    draft.conv("layer", x, outputs, kernel, stride=stride, tail=tail, input_dilation=input_dilation)
     return draft
 
 
@@ -74,9 +81,9 @@ def _nearest() -> Draft:
     return draft
 
 
-def _depthwise() -> Draft:
+def _depthwise(kernel: int, stride: int = 1) -> Draft:
     draft = Draft()
-    draft.depthwise("layer", draft.input("x", (70, 20, 20)))
+    draft.depthwise("layer", draft.input("x", (70, 20, 20)), kernel, stride)
     return draft
 
 
@@ -85,8 +92,13 @@ LAYERS = {
     "dense": _dense(3, (100, 20, 24), 70),
     "pointwise": _dense(1, (64, 20, 24), 128),
     "pooled": _dense(1, (147, 20, 20), 64, POOLED),
+    "pooled in order": _dense(1, (64, 20, 24), 40, Tail(Clip(), Window("average", (2, 3), (2, 3)))),
+    "pooled to one position": _dense(1, (64, 7, 7), 40, Tail(Clip(), Window("average", (7, 7), (7, 7)))),
     "fully connected": _dense(1, (300, 1, 1), 100),
-    "depthwise": _depthwise(),
+    "strided": _dense(1, (200, 20, 20), 70, stride=2),
+    "depthwise": _depthwise(5),
+    "depthwise by windows": _depthwise(3),
+    "depthwise by windows, strided": _depthwise(3, 2),
     "transposed": _dense(4, (100, 9, 10), 70, input_dilation=2),
     "few positions meet a tap": _dense(5, (40, 2, 3), 12, input_dilation=3),
     "table": _dense(1, (64, 20, 24), 64, Tail(Table((("tanh",),)))),
@@ -101,11 +113,11 @@ def test_the_model_counts_the_trips_of_the_loops(counting: tuple[Architecture, P
     image = pack_weights(graph, architecture)
     schedule = make_schedule(graph, architecture, image)
     layer = schedule.layers[0].program
-    work = layer_work(graph, graph.nodes[0], architecture, image.layers["layer"])
+    work = layer_work(graph, graph.nodes[0], architecture, image.layers["layer"], schedule.memory)
     costs = tile_costs(work, Tile(layer.tile_height, layer.tile_width))
-    expected = Counter({"load": sum(cost.load - MEMORY_LATENCY for cost in costs)})
-    for cost in costs:
-        expected.update(cost.processes)
+    expected: Counter[str] = Counter()
+    for cost, count in costs:
+        expected.update({process: count * cycles for process, cycles in cost.processes.items()})
     encode_program(schedule.program).tofile(folder / "program.bin")
     image.words.tofile(folder / "weights.bin")
     np.zeros(schedule.memory.input_words, np.uint64).tofile(folder / "input.bin")
@@ -113,7 +125,9 @@ def test_the_model_counts_the_trips_of_the_loops(counting: tuple[Architecture, P
     ran = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=True)
     trips = json.loads(ran.stderr)
 
-    refills = 5 * PIPELINE_DEPTH * len(costs) * layer.channel_tiles  # loops begun anew, which are no trips
+    refills = (
+        5 * PIPELINE_DEPTH * sum(count for _, count in costs) * layer.channel_tiles
+    )  # loops begun anew, which are no trips
     exact = {"array": expected["weights"] <= expected["array"], "load": layer.input_width > 1}  # else they wait
     for process, loops in LOOPS.items():
         counted = sum(trips.get(loop, 0) for loop in loops)

@@ -44,6 +44,7 @@ WIDEST = Architecture(
     depthwise_weight_bits=12,
     accumulator_bits=48,
     max_mantissa_bits=12,
+    depthwise_window=3,
     feature_depth=2048,
     accumulator_positions=1024,
 )
@@ -56,6 +57,7 @@ NARROW = replace(
     weight_bits=4,
     feature_bits=6,
     dense_weight_bits=4,
+    depthwise_window=5,
     accumulator_bits=32,
 )
 DIGITS = replace(WIDEST, activation_bits=4, weight_bits=3)  # wider mantissas in up to three and four digits

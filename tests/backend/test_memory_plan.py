@@ -89,12 +89,41 @@ class Written:
 
 
 @settings(max_examples=120)
-@given(networks())
-def test_every_layer_finds_what_it_reads(graph: Graph) -> None:
-    plan = plan_memory(graph, GROUP)
+@given(networks(), st.sampled_from([0, 0, 64, 512, 4096]))
+def test_every_layer_finds_what_it_reads(graph: Graph, on_chip_words: int) -> None:
+    plan = plan_memory(graph, GROUP, on_chip_words)
     Written(graph, plan).run()
     assert plan.live_words <= plan.words
     assert plan.words == max(plan.addresses[name] + feature_layout(graph, name, GROUP).words for name in plan.addresses)
+
+
+@settings(max_examples=40)
+@given(networks(), st.sampled_from([64, 512, 4096]))
+def test_maps_lie_on_chip_or_in_dram_and_where_the_host_reaches_them_in_dram(graph: Graph, on_chip_words: int) -> None:
+    plan = plan_memory(graph, GROUP, on_chip_words)
+    for name, address in plan.addresses.items():
+        assert address >= on_chip_words or address + feature_layout(graph, name, GROUP).words <= on_chip_words
+    assert all(plan.addresses[value.name] >= on_chip_words for value in graph.values)
+    assert all(plan.addresses[name] >= on_chip_words for name in graph.output_names)
+
+
+def test_a_memory_on_chip_holds_what_moves_most_words() -> None:
+    """`wide` is read twice, but needs its place to the end; `narrow` and `again` share one and move more together."""
+    draft = Draft()
+    x = draft.input("image", (32, 8, 8))
+    wide, narrow = draft.conv("wide", x, 32), draft.conv("narrow", x, 32)
+    both = draft.conv("both", narrow, 32, residual=wide)
+    graph = draft.graph(draft.conv("end", draft.conv("again", both, 32, residual=wide), 8))
+    words = feature_layout(graph, wide, GROUP).words
+
+    def on_chip(room: int) -> set[str]:
+        addresses = plan_memory(graph, GROUP, room).addresses
+        return {name for name, address in addresses.items() if address < room}
+
+    assert on_chip(words - 1) == set()
+    assert on_chip(words) == {"narrow", "again"}
+    assert on_chip(2 * words) >= {"wide"}
+    assert on_chip(3 * words) == {"wide", "narrow", "both", "again"}
 
 
 @settings(max_examples=40)

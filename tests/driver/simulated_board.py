@@ -11,12 +11,15 @@ import numpy as np
 ENTRY = """
 #include "bfpc_accelerator.hpp"
 extern "C" void start(const Beat* features, const Beat* residuals, Beat* outputs, const Beat* weights,
-                      const int32_t* program, int32_t first_layer, int32_t layer_count)
+                      const int32_t* program, const Beat* on_chip_features, const Beat* on_chip_residuals,
+                      Beat* on_chip_outputs, int32_t first_layer, int32_t layer_count)
 {
-    bfpc_accelerator(features, residuals, outputs, weights, program, first_layer, layer_count);
+    bfpc_accelerator(features, residuals, outputs, weights, program, on_chip_features, on_chip_residuals,
+                     on_chip_outputs, first_layer, layer_count);
 }
 """
 START, DONE, IDLE = 1, 2, 4
+ON_CHIP_WORDS = 1 << 18  # more than any of the tests' accelerators has
 
 
 def build_library(hls: Path, folder: Path) -> Path:
@@ -53,16 +56,17 @@ class SimulatedBoard:
 
     def __init__(self, library: Path) -> None:
         self._start = ctypes.CDLL(str(library)).start
-        self._start.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int32] * 2
+        self._start.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int32] * 2
         self.registers: dict[int, int] = {0: IDLE}
         self.hangs = False
+        self._on_chip = SimulatedBuffer(ON_CHIP_WORDS)
 
     def write(self, offset: int, value: int) -> None:
         assert 0 <= value < 1 << 32
         self.registers[offset] = value
         if offset == 0 and value & START and not self.hangs:
-            addresses = [self._wide(0x10 + 12 * argument) for argument in range(5)]
-            self._start(*addresses, self.registers[0x4C], self.registers[0x54])
+            addresses = [self._wide(0x10 + 12 * argument) for argument in range(8)]
+            self._start(*addresses, self.registers[0x70], self.registers[0x78])
             self.registers[0] = DONE | IDLE
 
     def read(self, offset: int) -> int:
@@ -73,6 +77,9 @@ class SimulatedBoard:
 
     def allocate(self, words: int) -> SimulatedBuffer:
         return SimulatedBuffer(words)
+
+    def on_chip_address(self) -> int:
+        return self._on_chip.address
 
     def _wide(self, offset: int) -> int:
         return self.registers[offset] | self.registers[offset + 4] << 32

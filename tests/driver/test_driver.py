@@ -135,13 +135,13 @@ def changed_copy(build: Path, folder: Path, agrees: bool) -> Path:
 @pytest.mark.parametrize("agrees", [True, False])
 def test_the_xrt_driver_checks_an_image(build: Path, xrt_host: Path, tmp_path: Path, agrees: bool) -> None:
     copy = changed_copy(build, tmp_path, agrees)
-    ran = subprocess.run([str(xrt_host), "any.xclbin", str(copy)], capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(xrt_host), "any.xclbin", str(copy), "0"], capture_output=True, text=True, check=False)
     assert ran.returncode == (0 if agrees else 1), ran.stderr
     assert ("every bit agrees" if agrees else "differs") in ran.stdout
 
 
 def test_the_xrt_driver_names_what_it_cannot_read(xrt_host: Path, tmp_path: Path) -> None:
-    ran = subprocess.run([str(xrt_host), "any.xclbin", str(tmp_path)], capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(xrt_host), "any.xclbin", str(tmp_path), "0"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert f"cannot read {tmp_path}/program.bin" in ran.stderr
 
