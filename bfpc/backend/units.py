@@ -95,7 +95,8 @@ def _dot_product(architecture: Architecture, rng: np.random.Generator, case: int
     features = _signed(rng, architecture.feature_bits, C_VEC)
     weights = _signed(rng, architecture.weight_operand_bits, (C_VEC, K_VEC))
     if case < digits:
-        features[:], weights[:] = -(1 << (architecture.feature_bits - 1)), weights.min()
+        features[:] = -(1 << (architecture.feature_bits - 1))
+        weights[:] = -(1 << (architecture.weight_operand_bits - 1))
     # Octaves that the accumulator leaves to the two exponents.
     octaves = architecture.accumulator_bits - (architecture.feature_bits + architecture.weight_operand_bits) - 3
     weight_offsets = rng.integers(0, octaves // 3 + 1, (C_VEC // BLOCK, K_VEC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from clang.cindex import Cursor, CursorKind, TypeKind
@@ -96,6 +97,13 @@ def _to_function(variable: Cursor) -> bool:
     return bool(variable.type.get_pointee().kind == TypeKind.FUNCTIONPROTO)
 
 
+def nothing_of_the_standard_library(kernel: Kernel) -> Iterator[str]:
+    """But its integers, whose names need no `std::`."""
+    for line, origin in zip(kernel.lines, kernel.origins, strict=True):
+        if origin and (found := re.search(r"\bstd::\w+", line)):
+            yield f"{origin}: {found[0]} of the standard library"
+
+
 def no_recursion(kernel: Kernel) -> Iterator[str]:
     """Constexpr functions aside: the compiler evaluates them."""
     calls = {
@@ -159,6 +167,7 @@ RULES = (
     directives_are_known,
     directives_stand_where_they_belong,
     nothing_a_tool_cannot_build,
+    nothing_of_the_standard_library,
     no_recursion,
     loops_are_bounded,
 )

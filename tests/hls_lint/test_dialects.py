@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,13 @@ def test_the_sources_speak_to_intels_compiler(project: Path, source: str) -> Non
 def test_a_unit_speaks_to_bambu(project: Path, source: str) -> None:
     kernel = read_kernel(project / source, "-DBFPC_BAMBU", folder=project)
     assert dialect_faults(kernel, BAMBU) == []
+    assert list(dynamic_containers(kernel)) == []
     assert_unrolled_alike(kernel, BAMBU, project, source)
+
+
+def dynamic_containers(kernel: Kernel) -> Iterator[str]:
+    """The headers of them that are read, which C simulation takes for its FIFOs."""
+    yield from (line for line in kernel.lines if re.match(r'# 1 ".*/(vector|deque|queue|list|map)"', line))
 
 
 def assert_unrolled_alike(kernel: Kernel, dialect: Dialect, project: Path, source: str) -> None:

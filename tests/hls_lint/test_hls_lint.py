@@ -62,6 +62,12 @@ FAULTS = {
     "variable": ("variable=sums", "variable=sum", "no variable sum is in scope"),
     "number": ("max=SIZE\n        const", "max=LARGEST\n        const", "max=LARGEST is no constant"),
     "dynamic memory": ("int sums[LANES] = {};", "int* sums = new int[LANES];", "dynamic memory"),
+    "standard library": (
+        "inline void produce(",
+        "namespace std { inline int twice(int n) { return 2 * n; } }\n"
+        "inline int fourfold(int n) { return 2 * std::twice(n); }\ninline void produce(",
+        "std::twice of the standard library",
+    ),
     "unbounded loop": ("        #pragma HLS LOOP_TRIPCOUNT min=1 max=SIZE\n", "", "a loop without a bound"),
     "while": (
         "for (int i = 0; i < count; ++i) {\n        #pragma HLS P",
