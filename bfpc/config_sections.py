@@ -187,7 +187,7 @@ class ArchitectureConfig(Section):
 
     `activation_bits` and `weight_bits` are of the mantissas that the array multiplies at a time: a dense layer with
     wider ones, their sign not counted, takes several passes. `auto` takes the widest in use, so that one pass is
-    enough.
+    enough. `multipliers`: what the area model counts the array's products as; in a DSP lie several narrow ones.
     """
 
     c_vec: Lanes = Field("auto", description=_LANES_TEXT)
@@ -206,6 +206,7 @@ class ArchitectureConfig(Section):
     )
     feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
     accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
+    multipliers: Literal["luts", "dsps"] = Field("luts", description="luts or dsps")
     clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
     dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from bfpc.config import ArraySize
 from bfpc.config_sections import ACCUMULATOR_WIDTHS, ArchitectureConfig
@@ -13,6 +14,7 @@ from bfpc.ir.operators import Conv
 from bfpc.numerics.digits import digits_of
 from bfpc.numerics.format import MIN_MANTISSA_BITS, BfpFormat
 
+Multipliers = Literal["luts", "dsps"]
 BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle
 MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the adder's latency, whatever the tile's size
 
@@ -34,6 +36,7 @@ class Architecture:
     max_mantissa_bits: widest mantissa that the feature memory stores.
     feature_depth: vectors of c_vec mantissas in one half of the feature buffer.
     accumulator_positions: positions in one half of the accumulator buffer.
+    multipliers: whether the array's products are made in logic or in DSPs.
     """
 
     c_vec: int
@@ -48,6 +51,7 @@ class Architecture:
     max_mantissa_bits: int
     feature_depth: int = 4096
     accumulator_positions: int = 1024
+    multipliers: Multipliers = "luts"
     clock_mhz: float = 300.0
     dram_gigabytes_per_second: float = 19.2
 
@@ -124,6 +128,7 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         max_mantissa_bits=max(use.format.mantissa_bits for use in activations),
         feature_depth=settings.feature_depth,
         accumulator_positions=settings.accumulator_positions,
+        multipliers=settings.multipliers,
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )

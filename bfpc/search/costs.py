@@ -16,7 +16,7 @@ from bfpc.backend.area import array_luts
 from bfpc.backend.cost_model import LayerWork, Tile, layer_cost
 from bfpc.backend.schedule import layer_work
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.weight_image import pack_weights
+from bfpc.backend.weight_image import place_weights
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
 from bfpc.config_sections import Budget
@@ -75,7 +75,7 @@ def network_cost(budget: Budget, config: Config, graph: Graph) -> float:
 def layer_works(graph: Graph, config: Config) -> dict[str, LayerWork]:
     """The layers of a quantized graph as the cost model sees them, by name."""
     architecture = size_architecture(graph, config.architecture, config.array_size)
-    images = pack_weights(graph, architecture).layers
+    images = place_weights(graph, architecture)
     return {node.name: layer_work(graph, node, architecture, images[node.name]) for node in graph.layers}
 
 
