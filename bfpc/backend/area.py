@@ -111,14 +111,21 @@ def part_bits(element: ProcessingElement, *, in_dsps: bool = False) -> Numbers:
     pairs, single = divmod(element.weight_bits, 2)
     pair_bits = 0 if in_dsps else element.lanes * pairs * row_bits
     row_adder_bits = 0 if in_dsps else element.lanes * ((pairs + single - 1) * row_bits + single * (row_bits - 2))
-    multiplexers = -(-element.most_shift.bit_length() // 2)  # of four inputs each, two bits of the shift
-    alignment = element.blocks * element.aligned_bits * multiplexers
-    products, blocks = tree_bits(element.block, product_bits), tree_bits(element.blocks, element.aligned_bits)
-    sums = element.blocks * products + blocks + element.exact_bits
+    products = tree_bits(element.block, product_bits)
+    blocks = tree_bits(element.blocks, element.aligned_bits, element.exact_bits)
+    offsets = element.blocks * element.offset_bits  # of activations and weights, added
+    sums = element.blocks * products + blocks + offsets + element.exact_bits
+    alignment = element.blocks * shifter_bits(element.dot_bits, element.most_shift, element.aligned_bits)
     return np.array([pair_bits, row_adder_bits, sums, alignment], np.float64)
 
 
-def tree_bits(leaves: int, bits: int) -> int:
-    """Of the adders of a tree over so many numbers of so many bits."""
-    levels = leaves.bit_length()
-    return sum((leaves >> level) * (bits + level) for level in range(1, levels))
+def tree_bits(leaves: int, bits: int, most: int | None = None) -> int:
+    """Of the adders of a tree over so many numbers of so many bits; none is wider than `most`."""
+    levels = range(1, leaves.bit_length())
+    return sum((leaves >> level) * min(bits + level, most or bits + level) for level in levels)
+
+
+def shifter_bits(bits: int, most_shift: int, result: int) -> int:
+    """Of the multiplexers of four inputs that shift a number left: each stage takes two bits of the distance."""
+    stages = -(-most_shift.bit_length() // 2)
+    return sum(min(bits + min(4**stage - 1, most_shift), result) for stage in range(1, stages + 1))

@@ -29,9 +29,7 @@ def as_declared(memory: Memory, found: list[Declared]) -> Declared:
 
 
 @with_ap_int
-@pytest.mark.parametrize(
-    "architecture", [ARCHITECTURE, LARGE, SQUARE, DIGITS], ids=["small", "large", "square", "digits"]
-)
+@pytest.mark.parametrize("architecture", [LARGE, SQUARE, DIGITS], ids=["large", "square", "digits"])
 def test_the_table_is_what_the_code_declares(architecture: Architecture, tmp_path: Path) -> None:
     found = declared_memories(write_project(architecture, tmp_path))
     listed = [as_declared(each, found) for each in on_chip_memories(architecture) if each.kind != "port"]
