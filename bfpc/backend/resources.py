@@ -91,7 +91,7 @@ def estimate_area(architecture: Architecture, device: Device) -> Area:
     """What an accelerator takes of a device."""
     found = fit(device.family.target)
     modules = [ModuleArea("array", _array(architecture, device.family, found), found.error)]
-    operators, held = module_operators(architecture), _held(device, on_chip_memories(architecture))
+    operators, held = module_operators(architecture), held_memories(device, on_chip_memories(architecture))
     for name in dict.fromkeys((*operators, *held)):
         counted = _counted(operators.get(name, Operators()), device.family)
         modules.append(ModuleArea(name, counted + held.get(name, Resources()), None))
@@ -125,16 +125,17 @@ def _dsps_of(product: Product, family: Family) -> int:
     return math.ceil(parts / family.multiplier.count)
 
 
-def _held(device: Device, memories: Iterable[Memory]) -> dict[str, Resources]:
+def held_memories(device: Device, memories: Iterable[Memory]) -> dict[str, Resources]:
     """What the memories of each module take. Arrays move to URAMs, the deepest first, while that evens out the two."""
-    placed = {memory: _in_blocks(memory, device.family) for memory in memories}
-    arrays = [memory for memory in placed if memory.kind == "buffer" and not is_small(memory)]
-    for memory in sorted(arrays, key=lambda memory: memory.depth, reverse=True) if device.urams else ():
-        moved = {**placed, memory: _in_urams(memory)}
-        if _fuller(device, moved.values()) < _fuller(device, placed.values()):
+    known = list(memories)
+    placed = [_in_blocks(memory, device.family) for memory in known]
+    arrays = [place for place, memory in enumerate(known) if memory.kind == "buffer" and not is_small(memory)]
+    for place in sorted(arrays, key=lambda place: known[place].depth, reverse=True) if device.urams else ():
+        moved = [*placed[:place], _in_urams(known[place]), *placed[place + 1 :]]
+        if _fuller(device, moved) < _fuller(device, placed):
             placed = moved
     held: dict[str, Resources] = {}
-    for memory, resources in placed.items():
+    for memory, resources in zip(known, placed, strict=True):
         held[memory.module] = held.get(memory.module, Resources()) + resources
     return held
 
