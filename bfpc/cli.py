@@ -253,6 +253,42 @@ def search_command(
     OUT.print(f"\nNext: bfpc compile {model} -c {output}")
 
 
+@main.command("explore")
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-c", "--config", "config", default="int8", show_default=True, help="A preset, or a YAML file's path.")
+@click.option("--device", required=True, help="An FPGA, such as kv260.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="The least area that reaches this rate.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("architecture.yaml"), show_default=True)
+@click.option("--calibration", type=click.Path(path_type=Path), help="As for compile; one image of it.")
+@click.option("--processes", type=click.IntRange(min=1), help="Of this machine; one for each core if not given.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, whose workers see the same files.")
+def explore_command(
+    models: tuple[Path, ...],
+    config: str,
+    device: str,
+    fps: float | None,
+    output: Path,
+    calibration: Path | None,
+    processes: int | None,
+    scheduler: str | None,
+) -> None:
+    """Choose the accelerator for the ONNX files MODELS that is fastest in a device, or smallest for a rate."""
+    from bfpc.backend.devices import find_device
+    from bfpc.config import load_config
+    from bfpc.explore.explore import explore
+    from bfpc.explore.files import write_exploration
+    from bfpc.jobs import open_engine
+    from bfpc.output_file import check_writable
+
+    settings, fpga = load_config(config), find_device(device)
+    check_writable(output)
+    with open_engine(scheduler, processes) as engine, _progress() as progress:
+        found = explore(models, settings, fpga, engine, fps=fps, calibration=calibration, progress=progress)
+    _warn(write_exploration(found, config, output))
+    OUT.print(tables.exploration(found))
+    OUT.print(f"\nNext: bfpc compile {models[0]} -c {output}")
+
+
 @main.command("inspect")
 @BuildFolder
 @click.option("--partition", is_flag=True, help="Show what runs on the host, why, and what crosses.")

@@ -190,7 +190,8 @@ class ArchitectureConfig(Section):
     wider ones, their sign not counted, takes several passes. `auto` takes the widest in use, so that one pass is
     enough. `depthwise_window` is the side of the largest depthwise filter of which all taps multiply in one cycle;
     larger ones take a cycle for each. `auto` takes the largest in use. `on_chip_kilobytes` is a memory on chip in which
-    maps stay from the layer that makes them to those that read them, as many as it holds.
+    maps stay from the layer that makes them to those that read them, as many as it holds. `multipliers`: what
+    the area model counts the array's products as; in a DSP lie several narrow ones.
     """
 
     c_vec: Lanes = Field("auto", description=_LANES_TEXT)
@@ -213,6 +214,7 @@ class ArchitectureConfig(Section):
     feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
     accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
     on_chip_kilobytes: int = Field(2048, ge=0, description="a whole number of 1024 bytes; 0 for none")
+    multipliers: Literal["luts", "dsps"] = Field("luts", description="luts or dsps")
     clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
     dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
 

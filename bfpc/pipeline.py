@@ -86,12 +86,7 @@ def compile_model(
     after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
     """
     check_replaceable(output)
-    if config.precision == "auto":
-        fix = "choose them with bfpc search, and compile the config that it writes"
-        raise ConfigError("the formats are not chosen yet", where="precision: auto", fix=fix)
-    if config.arithmetic != "exact":
-        fix = "measure it with bfpc evaluate, or give arithmetic: exact"
-        raise ConfigError("no hardware computes the published arithmetic", where="arithmetic:", fix=fix)
+    check_compilable(config)
     dump = Dump(dump_ir)
     prepared = prepare_network(model, config, calibration, dump, progress)
     network, data = prepared.network, prepared.data
@@ -105,6 +100,16 @@ def compile_model(
     return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))
 
 
+def check_compilable(config: Config) -> None:
+    """Raises ConfigError where the formats are not given, or no hardware computes in them."""
+    if config.precision == "auto":
+        fix = "choose them with bfpc search, and compile the config that it writes"
+        raise ConfigError("the formats are not chosen yet", where="precision: auto", fix=fix)
+    if config.arithmetic != "exact":
+        fix = "measure it with bfpc evaluate, or give arithmetic: exact"
+        raise ConfigError("no hardware computes the published arithmetic", where="arithmetic:", fix=fix)
+
+
 def prepare_network(
     model: Path, config: Config, calibration: Path | None, dump: Dump | None = None, progress: Progress = silent
 ) -> Prepared:
@@ -112,7 +117,7 @@ def prepare_network(
     network = step(progress, "reading the model", lambda: read_model(model))
     graph = run_passes(network.graph, float_passes(config), dump or Dump(None))
     data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
-    statistics = calibrate(graph, progress(list(_images(graph, data)), "calibrating"), prepare)
+    statistics = calibrate(graph, progress(list(input_images(graph, data)), "calibrating"), prepare)
     return Prepared(network, graph, data, statistics)
 
 
@@ -161,7 +166,7 @@ def quantizing_passes(config: Config, prepared: Prepared, progress: Progress) ->
     statistics = equalized_statistics(prepared.statistics, factors)
 
     def move_windows(graph: Graph) -> Graph:
-        images = _images(original, data)[:WINDOW_IMAGES]
+        images = input_images(original, data)[:WINDOW_IMAGES]
         return choose_windows(graph, original, progress(images, "choosing windows"), prepare)
 
     def adjust(graph: Graph) -> Graph:
@@ -217,7 +222,7 @@ def prepare(graph: Graph, names: list[str]) -> Runner:
     return Emulator(graph, names).run
 
 
-def _images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:
+def input_images(graph: Graph, data: InputData) -> list[dict[str, Maps]]:
     """The input maps of one image after the other."""
     maps = folded_inputs(graph, data.arrays)
     return [{name: batch[image : image + 1] for name, batch in maps.items()} for image in range(len(data))]

@@ -14,7 +14,9 @@ from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.inspection import Inspection
 
 if TYPE_CHECKING:  # what the commands import that need it
+    from bfpc.backend.resources import ModuleArea
     from bfpc.evaluation.evaluate import Evaluation, Row
+    from bfpc.explore.explore import Exploration, Point
     from bfpc.export import Exported
     from bfpc.partition_view import PartitionView, Segment
     from bfpc.runtime.session import Ran
@@ -250,6 +252,42 @@ def chosen(found: Chosen) -> RenderableType:
         for name, point in rows
     ]
     return _table("Formats", ("",), (front.accuracy, "SQNR dB", front.cost), figures)
+
+
+def exploration(found: Exploration) -> RenderableType:
+    """The front, and what the chosen accelerator takes of the device, module by module."""
+    resources = tuple(found.chosen.area.shares)
+    columns = ("images/s", "array", "feature depth", "positions", *map(_words, resources))
+    front = [(_mark(point is found.chosen), *_explored(point)) for point in found.front]
+    rows = [(module.name, *_module(module)) for module in found.chosen.area.modules]
+    return Group(
+        _table("Front", ("",), columns, front),
+        "",
+        _table("Modules of the chosen one", ("module",), (*map(_words, resources), "error of the logic"), rows),
+        "",
+        f"{found.tried} candidates, {len(found.points)} fit {found.device.name}",
+    )
+
+
+def _explored(point: Point) -> tuple[str, ...]:
+    array = point.architecture
+    size = f"{array.c_vec} x {array.k_vec}{' in DSPs' if array.multipliers == 'dsps' else ''}"
+    sizes = f"{point.images_per_second:.4g}", size, str(array.feature_depth), str(array.accumulator_positions)
+    return *sizes, *map(_percent, point.area.shares.values())
+
+
+def _module(module: ModuleArea) -> tuple[str, ...]:
+    taken = module.resources
+    counts = f"{taken.logic:,.0f}", f"{taken.block_rams:g}", str(taken.urams), str(taken.dsps)
+    return *counts, "not measured" if module.error is None else f"at most {module.error:.1%}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _mark(chosen: bool) -> str:
+    return "chosen" if chosen else ""
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

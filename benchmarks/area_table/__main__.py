@@ -27,7 +27,7 @@ def main() -> None:
             results[design] = synthesize(design)
             save_results(results)
             print(design, results[design], flush=True)
-    runs, known = [], {} if again or not FILE.exists() else {run.element: run.luts for run in load_runs()}
+    runs, known = [], () if again or not FILE.exists() else load_runs()
     for run in measure_runs(known):
         runs.append(run)
         print(run, flush=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from bfpc.backend.area import Target
 from bfpc.backend.processing_element import ProcessingElement
 
 Accumulator = Literal["exact", "float32"]
 Style = Literal["rows", "operator", "dsp"]
-Target = Literal["xcup", "cyclonev"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.area_table.designs import ACCUMULATORS, BASELINE, FORMATS, STYLES, TARGETS, Design, all_designs
 from benchmarks.area_table.results import Results
-from bfpc.backend.area import Run, fit_runs, part_bits
+from bfpc.backend.area import Run, fit_runs
 
 PAGE = Path(__file__).parents[2] / "docs" / "area_table.md"
 INTRODUCTION = """\
@@ -97,21 +97,28 @@ def _model(runs: Sequence[Run]) -> Iterator[str]:
     """What the area model says of the elements that it was not fitted to."""
     yield "## The area model"
     yield ""
-    held_out = [run for run in runs if not run.fitted]
-    if not held_out:
+    if not runs:
         yield "Not fitted yet."
         return
-    found = fit_runs(tuple(runs))
     yield (
-        f"`bfpc/backend/area.py` counts the bits of an element's adders and multiplexers, and fits what each takes to "
-        f"{len(runs) - len(held_out)} runs. On others, UltraScale+ without DSPs, windows of 7 octaves, it errs by at "
-        f"most {100 * found.error:.1f} % (at most 10 % is wanted):"
+        "`bfpc/backend/area.py` counts the bits of an element's adders and multiplexers, and fits what each takes to "
+        "the runs, with products in logic and in DSPs together. Windows are of 7 octaves. At most 10 % of error is "
+        "wanted on elements that the fit has not seen."
     )
+    for target, title in TARGETS.items():
+        yield ""
+        yield from _fit_table(title, [run for run in runs if run.target == target])
+
+
+def _fit_table(title: str, runs: Sequence[Run]) -> Iterator[str]:
+    found, held_out = fit_runs(runs), [run for run in runs if not run.fitted]
+    count = len(held_out)
+    yield f"{title}: fitted to {len(runs) - count} runs, on {count} others at most {100 * found.error:.1f} % off."
     yield ""
-    yield "| lanes | block | activation x weight | accumulator | LUTs | model | error |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| lanes | block | activation x weight | accumulator | products in | logic | model | error |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for run in held_out:
-        element, luts = run.element, float(part_bits(run.element) @ found.luts_per_bit)
+        element, logic = run.element, found.logic(run.element, in_dsps=run.in_dsps)
         size = f"{element.lanes} | {element.block} | {element.activation_bits} x {element.weight_bits}"
-        error = f"{100 * (luts / run.luts - 1):+.1f} %"
-        yield f"| {size} | {element.exact_bits} bits | {run.luts} | {luts:.0f} | {error} |"
+        products, error = "DSPs" if run.in_dsps else "logic", f"{100 * (logic / run.logic - 1):+.1f} %"
+        yield f"| {size} | {element.exact_bits} bits | {products} | {run.logic} | {logic:.0f} | {error} |"

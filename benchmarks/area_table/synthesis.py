@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.area_table.designs import Design, Target
+from benchmarks.area_table.designs import Design
+from bfpc.backend.area import Target
 from bfpc.backend.processing_element import TOP, ProcessingElement, render_processing_element
 
 FLOWS: dict[Target, str] = {

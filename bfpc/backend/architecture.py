@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from bfpc.config import ArraySize
 from bfpc.config_sections import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
@@ -13,6 +14,7 @@ from bfpc.ir.operators import Conv, Depthwise
 from bfpc.numerics.digits import digits_of
 from bfpc.numerics.format import MIN_MANTISSA_BITS, BfpFormat
 
+Multipliers = Literal["luts", "dsps"]
 BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle
 FILL_LATENCY = 4  # cycles from writing a vector of features to reading it
 LINE_POSITIONS = 512  # of a row of the map that depthwise windows move along
@@ -38,6 +40,7 @@ class Architecture:
     feature_depth: vectors of c_vec mantissas in the feature buffer, and in the FIFO before it.
     accumulator_positions: positions of the accumulator buffer.
     on_chip_words: 64-bit words of the feature memory that lie on chip, whole beats; the others lie in DRAM.
+    multipliers: whether the array's products are made in logic or in DSPs.
     """
 
     c_vec: int
@@ -54,6 +57,7 @@ class Architecture:
     feature_depth: int = 4096
     accumulator_positions: int = 1024
     on_chip_words: int = 0
+    multipliers: Multipliers = "luts"
     clock_mhz: float = 300.0
     dram_gigabytes_per_second: float = 19.2
 
@@ -132,6 +136,7 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         feature_depth=settings.feature_depth,
         accumulator_positions=settings.accumulator_positions,
         on_chip_words=settings.on_chip_kilobytes * 1024 // 8,
+        multipliers=settings.multipliers,
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )

@@ -48,8 +48,8 @@ class ProcessingElement:
 
     @property
     def aligned_bits(self) -> int:
-        """Width of a dot product after that."""
-        return self.dot_bits + self.most_shift
+        """Width of a dot product after that: no more of it than an exact accumulator holds is needed."""
+        return min(self.dot_bits + self.most_shift, max(self.dot_bits, self.exact_bits))
 
     @property
     def accumulator_bits(self) -> int:

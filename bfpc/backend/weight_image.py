@@ -69,18 +69,32 @@ def pack_weights(graph: Graph, architecture: Architecture) -> WeightImage:
 
     Raises CapacityError where a PRelu's slope needs more than 16 bits.
     """
+    parameters, layers = _place(graph, architecture)
+    streams = [pack_layer(parameters[name], image.layout) for name, image in layers.items()]
+    tables = {
+        image.table_address: _table_words(table)
+        for name, image in layers.items()
+        if (table := parameters[name].table) is not None
+    }
+    return WeightImage(np.concatenate([*streams, *tables.values()]), layers)
+
+
+def place_weights(graph: Graph, architecture: Architecture) -> dict[str, LayerImage]:
+    """The layers of the weight memory, without its words. Raises what `pack_weights` does."""
+    return _place(graph, architecture)[1]
+
+
+def _place(graph: Graph, architecture: Architecture) -> tuple[dict[str, LayerParameters], dict[str, LayerImage]]:
     parameters = {node.name: layer_parameters(graph, node) for node in graph.layers}
     layouts = {node.name: _layout(node, parameters[node.name], architecture) for node in graph.layers}
-    streams = [pack_layer(parameters[name], layout) for name, layout in layouts.items()]
-    ends = list(accumulate((stream.size for stream in streams), initial=0))
-    tables = {name: _table_words(part.table) for name, part in parameters.items() if part.table is not None}
-    distinct = list({table.tobytes(): table for table in tables.values()}.values())
-    addresses = {table.tobytes(): ends[-1] + index * TABLE_WORDS for index, table in enumerate(distinct)}
+    ends = list(accumulate((layout.words for layout in layouts.values()), initial=0))
+    tables = {name: part.table.tobytes() for name, part in parameters.items() if part.table is not None}
+    addresses = {table: ends[-1] + index * TABLE_WORDS for index, table in enumerate(dict.fromkeys(tables.values()))}
     layers = {
-        name: LayerImage(start, stream.size, layout, addresses[tables[name].tobytes()] if name in tables else None)
-        for (name, layout), start, stream in zip(layouts.items(), ends, streams, strict=False)
+        name: LayerImage(start, layout.words, layout, addresses[tables[name]] if name in tables else None)
+        for (name, layout), start in zip(layouts.items(), ends, strict=False)
     }
-    return WeightImage(np.concatenate([*streams, *distinct]), layers)
+    return parameters, layers
 
 
 def _table_words(table: NDArray[np.int16]) -> Words:

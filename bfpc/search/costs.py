@@ -17,7 +17,7 @@ from bfpc.backend.cost_model import LayerWork, Tile, layer_cost
 from bfpc.backend.memory_plan import plan_memory
 from bfpc.backend.schedule import layer_work
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.weight_image import pack_weights
+from bfpc.backend.weight_image import place_weights
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
 from bfpc.config_sections import Budget
@@ -76,10 +76,8 @@ def network_cost(budget: Budget, config: Config, graph: Graph) -> float:
 def layer_works(graph: Graph, config: Config) -> dict[str, LayerWork]:
     """The layers of a quantized graph as the cost model sees them, by name."""
     architecture = size_architecture(graph, config.architecture, config.array_size)
-    images, memory = (
-        pack_weights(graph, architecture).layers,
-        plan_memory(graph, architecture.k_vec, architecture.on_chip_words),
-    )
+    images = place_weights(graph, architecture)
+    memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
     return {node.name: layer_work(graph, node, architecture, images[node.name], memory) for node in graph.layers}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -184,8 +185,8 @@ def test_a_layer_that_does_not_fit_is_refused_with_the_number_it_takes(
     with pytest.raises(CapacityError, match="the smallest tile of big needs") as refusal:
         _schedule(graph, architecture)
     assert refusal.value.where == f"architecture.{setting}"
-    needed = int(refusal.value.fix.rsplit(" ", 1)[1])
-    _schedule(graph, replace(architecture, **{setting: needed}))
+    needed: dict[str, Any] = {setting: int(refusal.value.fix.rsplit(" ", 1)[1])}
+    _schedule(graph, replace(architecture, **needed))
 
 
 def test_narrow_tiles_are_taken_where_their_records_fill_words_and_no_others_fit() -> None:

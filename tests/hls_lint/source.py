@@ -64,10 +64,11 @@ def read_kernel(source: Path, *flags: str, folder: Path | None = None) -> Kernel
     origins = tuple(_origins(text, folder or source.parent))
     unit = Index.create().parse(
         "kernel.cpp",
-        ["-std=c++14", "-Wno-unknown-pragmas"],
+        ["-std=c++14", "-Wno-unknown-pragmas", "-ferror-limit=0"],
         unsaved_files=[("kernel.cpp", text)],
     )
-    # System headers may use attributes of a newer compiler; only the kernel itself has to parse.
+    # System headers may use attributes of a newer compiler; only the kernel itself has to parse. Clang must not give up
+    # over them.
     errors = [str(found) for found in unit.diagnostics if found.severity >= found.Error and _origin(origins, found)]
     if errors:
         raise ValueError(f"{source} does not parse: {errors[0]}")
