@@ -1,0 +1,299 @@
+"""How many trips the generated hardware's pipelined loops make for one spatial tile, exactly.
+
+A trip takes a cycle. Processes that the simulator follows piece by piece have arrays of trips, in the order in which
+the loops run; the sums over a layer are what `make trips` counts in C simulation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.backend.architecture import BEAT_WORDS, CHUNK_POSITIONS, MIN_STEP_CYCLES
+from bfpc.backend.bit_packing import WORD_BITS
+from bfpc.backend.cost_model import LayerWork, Tile, fill_cycles
+from bfpc.backend.feature_memory import FeatureLayout
+from bfpc.backend.geometry import Span
+from bfpc.backend.program import LayerProgram
+from bfpc.backend.weight_image import TABLE_WORDS
+from bfpc.backend.weight_stream import SLOPE_BITS
+
+BEAT_BITS = WORD_BITS * BEAT_WORDS
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RegionTrips:
+    """Reading a region of a map: arrays [chunks of all rows and vectors].
+
+    planned: bursts. read: trips that read them, of which `beats` move data. unpacked: trips that make `positions` of
+    records of them.
+    """
+
+    planned: int
+    read: Counts
+    beats: Counts
+    unpacked: Counts
+    positions: Counts
+
+
+@dataclass(frozen=True)
+class WeightTrips:
+    """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array.
+
+    beats: that have been read when a step's weights are there, counted from the stream's first; [1 + steps], that of
+    the parameters first.
+    """
+
+    parameters: int
+    steps: Counts
+    beats: Counts
+
+
+@dataclass(frozen=True)
+class ArrayTrips:
+    """The array's cycles: `fill` in which it waits for its first features, then for every channel tile `steps` [steps],
+    each of which takes weights, and the last `emitting` cycles, in which `positions` sums leave."""
+
+    fill: int
+    steps: Counts
+    emitting: int
+    positions: int
+
+
+@dataclass(frozen=True)
+class StoreTrips:
+    """Storing: arrays [pieces of all channel tiles and rows].
+
+    packed: trips that make `beats` beats of `positions` records. written: trips that write their `words`.
+    """
+
+    packed: Counts
+    positions: Counts
+    beats: Counts
+    written: Counts
+    words: Counts
+
+
+@dataclass(frozen=True)
+class TileTrips:
+    """All trips of a spatial tile. outputs: positions of the output; window: of a pooling window, None without."""
+
+    features: RegionTrips
+    residual: RegionTrips | None
+    weights: tuple[WeightTrips, ...]
+    array: ArrayTrips
+    outputs: int
+    window: int | None
+    store: StoreTrips
+
+
+def tile_trips(
+    work: LayerWork, program: LayerProgram, weights: tuple[WeightTrips, ...], row: Span, column: Span
+) -> TileTrips:
+    """The trips of the spatial tile at `row` and `column`; `weights` are `weight_trips` of the layer."""
+    streams = work.architecture.c_vec // work.architecture.k_vec
+    return TileTrips(
+        features=_region_trips(work.input, program.input_address, (row.region, column.region), work.vectors, streams),
+        residual=_residual_trips(work, program, row, column),
+        weights=weights,
+        array=_array_trips(work, row, column),
+        outputs=len(row.output) * len(column.output),
+        window=work.window,
+        store=_store_trips(work.output, program.output_address, row.output, column.output),
+    )
+
+
+def spatial_tiles(work: LayerWork, tile: Tile) -> Iterator[tuple[Span, Span]]:
+    """The rows and columns of a layer's spatial tiles, in the order in which they run."""
+    columns = work.horizontal.spans(tile.width)
+    return ((row, column) for row in work.vertical.spans(tile.height) for column in columns)
+
+
+def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
+    """The trips of a layer's loops by C++ function, as its C simulation counts them."""
+    weights = weight_trips(work, program)
+    trips: Counter[str] = Counter(load_table=TABLE_WORDS if work.table else 0)
+    for row, column in spatial_tiles(work, Tile(program.tile_height, program.tile_width)):
+        trips.update(_by_function(work, tile_trips(work, program, weights, row, column)))
+    return +trips
+
+
+def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
+    regions = [tile.features, *([] if tile.residual is None else [tile.residual])]
+    tiles, sums = len(tile.weights), len(tile.weights) * tile.array.positions
+    steps = int(sum(part.steps.sum() for part in tile.weights))
+    mode = "unpack_dense" if work.parameters.dense else "unpack_depthwise"
+    return {
+        "plan_region": sum(region.planned for region in regions),
+        "read_bursts": int(sum(region.read.sum() for region in regions)),
+        "unpack_region": int(sum(region.unpacked.sum() for region in regions)),
+        "read_weights": int(tile.weights[-1].beats[-1]),
+        "unpack_field": sum(part.parameters for part in tile.weights),
+        "make_pass_taps" if work.parameters.weight_format is None else mode: steps,
+        "sum_windows" if work.windows else "accumulate_steps": array_trips(tile),
+        "finish_positions": sums,
+        **({"forward": sums} if tile.window is None else {"pool_windows": sums}),
+        "pool_channel_tile": tiles * tile.outputs * (tile.window or 0),
+        "quantize_outputs": tiles * tile.outputs,
+        "pack_outputs": int(tile.store.packed.sum()),
+        "write_beats": int(tile.store.written.sum()),
+    }
+
+
+def array_trips(tile: TileTrips) -> int:
+    """All trips of the array."""
+    return tile.array.fill + len(tile.weights) * (int(tile.array.steps.sum()) + tile.array.emitting)
+
+
+def _residual_trips(work: LayerWork, program: LayerProgram, row: Span, column: Span) -> RegionTrips | None:
+    if work.residual is None:
+        return None
+    region = (range(1), range(1)) if program.residual_broadcast else (row.array, column.array)
+    return _region_trips(work.residual, program.residual_address, region, len(work.channel_tiles), 1)
+
+
+def _region_trips(
+    layout: FeatureLayout, address: int, region: tuple[range, range], vectors: int, streams: int
+) -> RegionTrips:
+    """`streams` channel groups arrive at once; bursts are of one group's chunk of a row, empty ones beyond the map."""
+    rows, columns = region
+    _, height, width = layout.shape
+    groups = np.arange(vectors * streams).reshape(vectors, 1, 1, streams)
+    row, chunk = (
+        np.arange(rows.start, rows.stop)[:, None, None],
+        np.arange(-(-len(columns) // CHUNK_POSITIONS))[:, None],
+    )
+    bits = _of_groups(layout, layout.record_bits, groups)
+    first = max(0, columns.start)
+    inside = (row >= 0) & (row < height) & (groups < layout.groups)
+    records = np.where(inside, max(0, min(width, columns.stop) - first), 0)
+    row_bit = WORD_BITS * _row_addresses(layout, address, groups, row) + first * bits
+    begin = row_bit + np.minimum(records, chunk * CHUNK_POSITIONS) * bits
+    end = row_bit + np.minimum(records, (chunk + 1) * CHUNK_POSITIONS) * bits
+    first_beat = np.where(chunk == 0, begin // BEAT_BITS, _ceil(begin))  # later ones begin with what is unread
+    beats = np.where(end > begin, np.maximum(_ceil(end) - first_beat, 0), 0)
+    positions = np.minimum(CHUNK_POSITIONS, len(columns) - CHUNK_POSITIONS * np.arange(chunk.size))
+    shape = vectors, len(rows), chunk.size
+    unpacked = np.broadcast_to(positions + (np.arange(chunk.size) == 0), shape)
+    if layout.record_bits(0) > BEAT_BITS:
+        unpacked = unpacked + _refills(row_bit, bits, records, columns, chunk.size)
+    return RegionTrips(
+        planned=beats.size,
+        read=np.maximum(beats, 1).sum(-1).reshape(-1),
+        beats=beats.sum(-1).reshape(-1),
+        unpacked=unpacked.reshape(-1),
+        positions=np.broadcast_to(positions, shape).reshape(-1),
+    )
+
+
+def _refills(row_bit: Counts, bits: Counts, records: Counts, columns: range, chunks: int) -> Counts:
+    """Trips beside those that end with a record, where records are longer than a beat: [vectors, rows, chunks].
+
+    Each stream takes a beat per trip; the one that lacks most beats holds up the others.
+    """
+    most = int(records.max())
+    record = np.arange(most + 1)[:, None]
+    read = np.maximum(_ceil(row_bit % BEAT_BITS + record * bits), 1)  # beats read up to the record
+    taken = np.where(record[1:] <= records, np.diff(read, axis=2), 0)
+    extra = np.maximum(taken - 1, 0).max(-1)
+    before = max(0, -columns.start)
+    padded = np.zeros((*extra.shape[:2], chunks * CHUNK_POSITIONS), np.int64)
+    padded[..., before : before + most] = extra
+    return padded.reshape(*extra.shape[:2], chunks, CHUNK_POSITIONS).sum(-1)
+
+
+def weight_trips(work: LayerWork, program: LayerProgram) -> tuple[WeightTrips, ...]:
+    """The channel tiles of a layer's weight stream, the same for every spatial tile."""
+    parameters, parts = work.parameters, []
+    position = program.weight_address % BEAT_WORDS * WORD_BITS
+    for tile in work.channel_tiles:
+        offset_bits = 0 if parameters.dense or parameters.weight_format is None else program.weight_exponent_bits
+        fields = (parameters.bias_bits, SLOPE_BITS * parameters.has_slope, offset_bits)
+        records, bits = _step_records(work, program, len(tile))
+        ends = position + len(tile) * sum(fields) + np.concatenate([[0], np.cumsum(records * bits)])
+        beats = np.maximum(_ceil(ends), 1) if parameters.channel_bits else np.zeros_like(ends)
+        steps = np.where(bits > BEAT_BITS, np.diff(beats), records)
+        parts.append(WeightTrips(len(tile) * sum(bits > 0 for bits in fields), steps, beats))
+        position = int(ends[-1])
+    return tuple(parts)
+
+
+def _step_records(work: LayerWork, program: LayerProgram, channels: int) -> tuple[int, Counts]:
+    """The records of each of a channel tile's steps, and their bits: [steps]."""
+    format, taps = work.parameters.weight_format, math.prod(work.kernel)
+    if format is None:
+        return 1, np.zeros(taps, np.int64)
+    if not work.parameters.dense:
+        return 1, np.full(taps, channels * format.mantissa_bits)
+    c_vec, inputs = work.architecture.c_vec, program.input_channels
+    lanes = np.minimum(c_vec, inputs - c_vec * np.arange(work.vectors))
+    bits = lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits
+    return channels, np.repeat(bits, taps)
+
+
+def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:
+    positions = len(row.array) * len(column.array)
+    fill = fill_cycles(work, row, column)
+    if work.windows:  # a tap in each of the first cycles
+        taps = math.prod(work.kernel)
+        return ArrayTrips(fill, np.ones(taps, np.int64), len(row.region) * len(column.region) - taps, positions)
+    rows, columns = (
+        [met for _, met in axis.taps(span.array)] for axis, span in ((work.vertical, row), (work.horizontal, column))
+    )
+    sweeps = np.maximum(np.outer(rows, columns).reshape(-1), MIN_STEP_CYCLES)
+    vectors = work.vectors if work.parameters.dense else 1
+    steps = np.tile(work.activation_digits * work.weight_digits * sweeps, vectors)
+    if work.dilated:
+        return ArrayTrips(fill, steps, max(positions, MIN_STEP_CYCLES), positions)
+    last = int(sweeps[-1])
+    steps[-1] -= last
+    return ArrayTrips(fill, steps, last, positions)
+
+
+def _store_trips(layout: FeatureLayout, address: int, rows: range, columns: range) -> StoreTrips:
+    """Rows in pieces. A trip writes a whole beat, or one word of a beat that is shared with a neighbouring row."""
+    groups, row = np.arange(layout.groups)[:, None, None], np.arange(rows.start, rows.stop)[:, None]
+    bits = _of_groups(layout, layout.record_bits, groups)
+    first = (_row_addresses(layout, address, groups, row) + -(-columns.start * bits // WORD_BITS)) % BEAT_WORDS
+    ends = np.append(np.arange(0, len(columns), CHUNK_POSITIONS), len(columns))
+    position = WORD_BITS * first + ends * bits
+    whole = position // BEAT_BITS  # beats that are full
+    packed = np.where(bits > BEAT_BITS, whole, ends)
+    begin = np.where(first == 0, 1, BEAT_WORDS - first)
+    written = np.where(whole > 0, begin + whole - 1, 0)
+    words = np.where(whole > 0, BEAT_WORDS * whole - first, 0)
+    beats = whole.copy()
+    # The row's last beat, which may be empty.
+    last, start = -(-(position % BEAT_BITS) // WORD_BITS), np.where(whole > 0, 0, first)
+    rest = np.where((start == 0) & (last == BEAT_WORDS), 1, np.maximum(last - start, 1))
+    for total, end in ((packed, 1), (written, rest[..., -1]), (words, (last - start)[..., -1]), (beats, 1)):
+        total[..., -1] += end
+    packed, written, words, beats = (_parts(total) for total in (packed, written, words, beats))
+    positions = np.broadcast_to(np.diff(ends), (layout.groups, len(rows), ends.size - 1)).reshape(-1)
+    return StoreTrips(packed, positions, beats, written, words)
+
+
+def _parts(totals: Counts) -> Counts:
+    return np.diff(totals, axis=-1).reshape(-1)
+
+
+def _of_groups(layout: FeatureLayout, of_group: Callable[[int], int], groups: Counts) -> Counts:
+    """What channel groups have, 0 where there is no such group."""
+    return np.array([of_group(group) if group < layout.groups else 0 for group in groups.flat]).reshape(groups.shape)
+
+
+def _row_addresses(layout: FeatureLayout, address: int, groups: Counts, rows: Counts) -> Counts:
+    plane = layout.group_words(0)
+    return address + groups * plane + rows * _of_groups(layout, layout.row_words, groups)
+
+
+def _ceil(bits: Counts) -> Counts:
+    """Beats that hold so many bits."""
+    return -(-bits // BEAT_BITS)

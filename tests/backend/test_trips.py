@@ -1,0 +1,146 @@
+"""The trips of the generated hardware's loops, beside those that the C simulation counts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bfpc.backend.program import encode_program
+from bfpc.backend.schedule import Schedule, layer_work, make_schedule
+from bfpc.backend.trips import layer_trips
+from bfpc.backend.weight_image import WeightImage, pack_weights
+from bfpc.ir.graph import Graph, Shape
+from bfpc.ir.operators import Clip, Pair, Pass, PRelu, Table, Tail, Window
+from bfpc.numerics.format import BfpFormat
+from tests.backend.graphs import ACTIVATION, ARCHITECTURE, WEIGHT, Draft, graph_of, small_network
+from tests.backend.hls_project import write_project
+
+SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256)
+ARCHITECTURES = {
+    "whole": SMALL,
+    "digits": replace(SMALL, activation_bits=2, weight_bits=1),  # maps of int5 in two digits, weights of int4 in three
+    "on chip": replace(SMALL, on_chip_words=1 << 12),
+    "one group a vector": replace(SMALL, c_vec=32, feature_depth=4096, accumulator_positions=1024),
+    # Records longer than a beat, of maps and weights.
+    "wide": replace(
+        SMALL,
+        c_vec=128,
+        k_vec=64,
+        activation_bits=12,
+        weight_bits=12,
+        feature_bits=12,
+        dense_weight_bits=12,
+        depthwise_weight_bits=12,
+        max_mantissa_bits=12,
+        accumulator_bits=48,
+    ),
+}
+WIDE = BfpFormat(12, 16, 7)
+FORMATS = {"wide": (WIDE, BfpFormat(12, 16, 3))}  # of maps and weights
+
+
+@dataclass
+class Layer:
+    """A layer of a kind in the making; its input is `x`."""
+
+    draft: Draft
+    weight: BfpFormat
+
+    def dense(self, shape: Shape, outputs: int, kernel: int = 1, **options: Any) -> None:
+        self.draft.conv("layer", self.draft.input("x", shape), outputs, kernel, weight=self.weight, **options)
+
+    def depthwise(self, shape: Shape, kernel: int, stride: int = 1) -> None:
+        self.draft.depthwise("layer", self.draft.input("x", shape), kernel, stride)
+
+    def passing(self, shape: Shape, op: Pass) -> None:
+        self.draft.add("layer", op, {"x": self.draft.input("x", shape)})
+
+    def residual(self, shape: Shape, outputs: int, size: Pair) -> None:
+        other = self.draft.input("other", (outputs, *size))
+        self.dense(shape, outputs, residual=other)
+
+
+MAX_POOL = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
+LAYERS: dict[str, Callable[[Layer], None]] = {
+    "dense": lambda layer: layer.dense((100, 20, 24), 70, 3),
+    "pointwise": lambda layer: layer.dense((64, 20, 24), 128),
+    "wide rows": lambda layer: layer.dense((40, 3, 150), 20, 3),
+    "pooled": lambda layer: layer.dense((147, 20, 20), 64, tail=MAX_POOL),
+    "fully connected": lambda layer: layer.dense((300, 1, 1), 100),
+    "averaged": lambda layer: layer.dense((64, 7, 7), 40, tail=Tail(None, Window("average", (7, 7)))),
+    "strided": lambda layer: layer.dense((200, 20, 20), 70, stride=2),
+    "strided filter": lambda layer: layer.dense((70, 21, 23), 40, 3, stride=2),
+    "residual": lambda layer: layer.residual((64, 20, 23), 70, (20, 23)),
+    "residual of one position": lambda layer: layer.residual((64, 20, 23), 70, (1, 1)),
+    "slopes": lambda layer: layer.dense((64, 9, 11), 70, tail=Tail(PRelu())),
+    "table": lambda layer: layer.dense((64, 20, 24), 64, tail=Tail(Table((("tanh",),)))),
+    "depthwise": lambda layer: layer.depthwise((70, 20, 20), 5),
+    "depthwise by windows": lambda layer: layer.depthwise((70, 20, 20), 3),
+    "depthwise by windows, strided": lambda layer: layer.depthwise((200, 20, 21), 3, 2),
+    "transposed": lambda layer: layer.dense((100, 9, 10), 70, 4, input_dilation=2),
+    "few positions meet a tap": lambda layer: layer.dense((40, 2, 3), 12, 5, input_dilation=3),
+    "nearest": lambda layer: layer.passing((70, 10, 12), Pass(input_dilation=(2, 2), pads=(1, 1, 1, 1))),
+    "reflected": lambda layer: layer.passing((70, 18, 15), Pass(pads=(3, 4, 2, 5), pad_mode="reflect")),
+    "repeated edge": lambda layer: layer.passing((70, 18, 15), Pass(pads=(3, 4, 2, 5), pad_mode="edge")),
+}
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An accelerator's name, and its C simulation that counts trips."""
+    folder = write_project(ARCHITECTURES[request.param], tmp_path_factory.mktemp("counting"))
+    subprocess.run(["make", "src/../csim_trips", "CXXFLAGS=-O1"], cwd=folder, check=True, capture_output=True)
+    return request.param, folder
+
+
+def counted_trips(folder: Path, schedule: Schedule, image: WeightImage) -> list[Counter[str]]:
+    """Each layer's trips by function, of a map of zeros."""
+    encode_program(schedule.program).tofile(folder / "program.bin")
+    image.words.tofile(folder / "weights.bin")
+    (folder / "vectors").mkdir(exist_ok=True)
+    np.zeros(schedule.memory.input_words, np.uint64).tofile(folder / "vectors" / "input.bin")
+    ran = subprocess.run(
+        ["make", "-s", "trips", "BUILD_FOLDER=.", "CXXFLAGS=-O1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    trips: list[Counter[str]] = [Counter() for _ in schedule.layers]
+    for layer, function, count in re.findall(r"^layer (\d+): (\w+) (\d+)$", ran.stdout, re.MULTILINE):
+        trips[int(layer)][function] = int(count)
+    return trips
+
+
+def _agree(graph: Graph, name: str, folder: Path) -> Schedule:
+    architecture = ARCHITECTURES[name]
+    image = pack_weights(graph, architecture)
+    schedule = make_schedule(graph, architecture, image)
+    counted = counted_trips(folder, schedule, image)
+    for node, layer, trips in zip(graph.layers, schedule.layers, counted, strict=True):
+        work = layer_work(graph, node, architecture, image.layers[node.name], schedule.memory)
+        assert dict(layer_trips(work, layer.program)) == dict(trips), node.name
+    return schedule
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_every_loop_makes_as_many_trips_as_the_c_simulation_counts(counting: tuple[str, Path], kind: str) -> None:
+    name, folder = counting
+    activation, weight = FORMATS.get(name, (ACTIVATION, WEIGHT))
+    layer = Layer(Draft(activation=activation), weight)
+    LAYERS[kind](layer)
+    _agree(graph_of(layer.draft), name, folder)
+
+
+def test_every_layer_of_a_network_is_counted(counting: tuple[str, Path]) -> None:
+    name, folder = counting
+    schedule = _agree(small_network(), name, folder)
+    assert any(layer.program.tiles_vertical > 1 for layer in schedule.layers)
