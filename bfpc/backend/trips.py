@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,10 @@ from bfpc.backend.weight_stream import SLOPE_BITS
 
 BEAT_BITS = WORD_BITS * BEAT_WORDS
 
+PIECE = 32  # positions that the simulator moves at a time, at least, where there are as many
+
 Counts = NDArray[np.int64]
+Piece = list[int]
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,33 @@ class RegionTrips:
     unpacked: Counts
     positions: Counts
 
+    @property
+    def vectors(self) -> int:
+        return int(self.positions.sum())
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """read, beats, unpacked, positions: of pieces of some PIECE positions."""
+        return _pieces(self.positions, self.read, self.beats, self.unpacked, self.positions)
+
 
 @dataclass(frozen=True)
 class WeightTrips:
     """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array.
 
-    beats: that have been read when a step's weights are there, counted from the stream's first; [1 + steps], that of
-    the parameters first.
+    parameters: trips, of a loop for each of `fields`. beats: beats of the stream that the parameters and then every
+    step take; [1 + steps].
     """
 
+    fields: int
     parameters: int
     steps: Counts
     beats: Counts
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """Trips and beats of every step."""
+        return np.stack([self.steps, self.beats[1:]], -1).tolist()
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,12 @@ class ArrayTrips:
     steps: Counts
     emitting: int
     positions: int
+
+    @cached_property
+    def sweep(self) -> list[Piece]:
+        """Cycles and positions of the pieces in which sums leave."""
+        ends = np.append(np.arange(0, self.positions, PIECE), self.positions)
+        return np.stack([np.diff(ends * self.emitting // self.positions), np.diff(ends)], -1).tolist()
 
 
 @dataclass(frozen=True)
@@ -80,6 +105,11 @@ class StoreTrips:
     written: Counts
     words: Counts
 
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """packed, positions, beats, written, words: of pieces of some PIECE positions."""
+        return _pieces(self.positions, self.packed, self.positions, self.beats, self.written, self.words)
+
 
 @dataclass(frozen=True)
 class TileTrips:
@@ -92,6 +122,19 @@ class TileTrips:
     outputs: int
     window: int | None
     store: StoreTrips
+
+    @property
+    def weight_beats(self) -> int:
+        return sum(int(part.beats.sum()) for part in self.weights)
+
+
+def _pieces(positions: Counts, *counts: Counts) -> list[Piece]:
+    """Sums of counts [n] over neighbours that hold at least PIECE positions together."""
+    if not positions.size:
+        return []
+    group = (np.cumsum(positions) - positions) // PIECE
+    firsts = np.flatnonzero(np.diff(group, prepend=-1))
+    return np.stack([np.add.reduceat(each, firsts) for each in counts], -1).tolist()
 
 
 def tile_trips(
@@ -116,12 +159,18 @@ def spatial_tiles(work: LayerWork, tile: Tile) -> Iterator[tuple[Span, Span]]:
     return ((row, column) for row in work.vertical.spans(tile.height) for column in columns)
 
 
+def layer_tiles(work: LayerWork, program: LayerProgram) -> list[TileTrips]:
+    """The trips of a layer's spatial tiles, in the order in which they run."""
+    weights = weight_trips(work, program)
+    tiles = spatial_tiles(work, Tile(program.tile_height, program.tile_width))
+    return [tile_trips(work, program, weights, row, column) for row, column in tiles]
+
+
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
     """The trips of a layer's loops by C++ function, as its C simulation counts them."""
-    weights = weight_trips(work, program)
     trips: Counter[str] = Counter(load_table=TABLE_WORDS if work.table else 0)
-    for row, column in spatial_tiles(work, Tile(program.tile_height, program.tile_width)):
-        trips.update(_by_function(work, tile_trips(work, program, weights, row, column)))
+    for tile in layer_tiles(work, program):
+        trips.update(_by_function(work, tile))
     return +trips
 
 
@@ -134,7 +183,7 @@ def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
         "plan_region": sum(region.planned for region in regions),
         "read_bursts": int(sum(region.read.sum() for region in regions)),
         "unpack_region": int(sum(region.unpacked.sum() for region in regions)),
-        "read_weights": int(tile.weights[-1].beats[-1]),
+        "read_weights": tile.weight_beats,
         "unpack_field": sum(part.parameters for part in tile.weights),
         "make_pass_taps" if work.parameters.weight_format is None else mode: steps,
         "sum_windows" if work.windows else "accumulate_steps": array_trips(tile),
@@ -212,16 +261,18 @@ def _refills(row_bit: Counts, bits: Counts, records: Counts, columns: range, chu
 def weight_trips(work: LayerWork, program: LayerProgram) -> tuple[WeightTrips, ...]:
     """The channel tiles of a layer's weight stream, the same for every spatial tile."""
     parameters, parts = work.parameters, []
-    position = program.weight_address % BEAT_WORDS * WORD_BITS
+    position, read = program.weight_address % BEAT_WORDS * WORD_BITS, 0
     for tile in work.channel_tiles:
         offset_bits = 0 if parameters.dense or parameters.weight_format is None else program.weight_exponent_bits
         fields = (parameters.bias_bits, SLOPE_BITS * parameters.has_slope, offset_bits)
         records, bits = _step_records(work, program, len(tile))
         ends = position + len(tile) * sum(fields) + np.concatenate([[0], np.cumsum(records * bits)])
         beats = np.maximum(_ceil(ends), 1) if parameters.channel_bits else np.zeros_like(ends)
-        steps = np.where(bits > BEAT_BITS, np.diff(beats), records)
-        parts.append(WeightTrips(len(tile) * sum(bits > 0 for bits in fields), steps, beats))
-        position = int(ends[-1])
+        taken = np.diff(beats, prepend=read)
+        steps = np.where(bits > BEAT_BITS, taken[1:], records)
+        used = sum(bits > 0 for bits in fields)
+        parts.append(WeightTrips(used, used * len(tile), steps, taken))
+        position, read = int(ends[-1]), int(beats[-1])
     return tuple(parts)
 
 
