@@ -31,14 +31,13 @@ Taking = Generator[Event, object, Ready]
 
 @dataclass(eq=False)
 class Process:
-    """busy: cycles in which a loop made a trip. waits_for: another process, or what else; None while it works.
+    """waits_for: another process, or what else; None while it works.
 
     intervals: of its spatial tiles, from the first trip to the last.
     """
 
     name: str
     waits_for: Process | str | None = None
-    busy: int = 0
     intervals: list[tuple[int, int]] = field(default_factory=list)
     began: int | None = None
 
@@ -50,24 +49,42 @@ class Memory:
     name: str
     bytes_per_cycle: float
     latency: int
-    bytes: int = 0
     _free: float = 0
 
     def serve(self, now: int, size: int) -> int:
         """The cycle in which a request of `size` bytes, made now, has been served."""
-        self.bytes += size
         self._free = max(self._free, now) + size / self.bytes_per_cycle
         return math.ceil(self._free)
 
 
+class Mark(NamedTuple):
+    """A cycle, and those in which the watched process has waited until then, by cause."""
+
+    cycle: int
+    stalls: Counter[str]
+
+
 class Dataflow:
-    """Processes that run at the same time. stalls: cycles in which `watched` waited, by cause and the cause's cause."""
+    """Processes that run at the same time.
+
+    marks: the beginning, whenever `mark` was called, and the end.
+    """
 
     def __init__(self, watched: Process) -> None:
         self.environment = Environment()
         self.watched = watched
-        self.stalls: Counter[tuple[str, str]] = Counter()
+        self.marks = [Mark(0, Counter())]
+        self._stalls: Counter[str] = Counter()
         self._since = 0
+
+    def run(self, events: Events) -> None:
+        """Until a process has no more events."""
+        self.environment.run(self.environment.process(events))
+        self.mark()
+
+    def mark(self) -> None:
+        self._settle()
+        self.marks.append(Mark(self.now, self._stalls.copy()))
 
     @property
     def now(self) -> int:
@@ -85,7 +102,6 @@ class Dataflow:
     def work(self, process: Process, trips: int) -> Events:
         if trips:
             process.began = self.now if process.began is None else process.began
-            process.busy += trips
             yield self.environment.timeout(trips)
 
     def end_tile(self, process: Process, refill: int) -> Events:
@@ -106,27 +122,25 @@ class Dataflow:
         self._turn(process, successor)
 
     def _turn(self, process: Process, cause: Process | str | None) -> None:
-        self.settle()
+        self._settle()
         process.waits_for = cause
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Books the cycles that the watched process has waited until now."""
         if self.watched.waits_for is not None and self.now > self._since:
-            self.stalls[_name(self.watched.waits_for), _root(self.watched)] += self.now - self._since
+            self._stalls[_cause(self.watched)] += self.now - self._since
         self._since = self.now
 
 
-def _name(cause: Process | str) -> str:
-    return cause if isinstance(cause, str) else cause.name
-
-
-def _root(process: Process) -> str:
-    """What a process waits for in the end."""
-    seen = {process}
-    while isinstance(process.waits_for, Process) and process.waits_for not in seen:
+def _cause(process: Process) -> str:
+    """What a waiting process waits for, and behind a colon what that waits for in the end."""
+    chain = [process]
+    while isinstance(process.waits_for, Process) and process.waits_for not in chain:
         process = process.waits_for
-        seen.add(process)
-    return process.waits_for if isinstance(process.waits_for, str) else process.name
+        chain.append(process)
+    names = [each.name for each in chain[1:]]
+    names += [process.waits_for] if isinstance(process.waits_for, str) else []
+    return ": ".join(dict.fromkeys((names[0], names[-1])))
 
 
 class Fifo:

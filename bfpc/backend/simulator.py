@@ -8,9 +8,13 @@ does; DRAM serves requests at its full rate, whatever their addresses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, groupby, pairwise
 
+import numpy as np
 from simpy.events import Event
 
 from bfpc.backend.architecture import (
@@ -24,13 +28,15 @@ from bfpc.backend.architecture import (
 from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
 from bfpc.backend.cost_model import MEMORY_LATENCY, ON_CHIP_LATENCY, PIPELINE_DEPTH, LayerWork
 from bfpc.backend.dataflow import NOW, Dataflow, Events, Fifo, Memory, Process, Ready, make
+from bfpc.backend.geometry import Span
 from bfpc.backend.program import LAYER_WORDS, LayerProgram
-from bfpc.backend.trips import PIECE, RegionTrips, TileTrips, layer_tiles
+from bfpc.backend.trips import PIECE, RegionTrips, TileTrips, tile_trips, weight_trips
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
 
 BEAT_BYTES = WORD_BYTES * BEAT_WORDS
 OUTSTANDING_BEATS = 256  # that a read port has requested and not got yet: 128 bursts of 2
+LEAD, PERIOD, TRAIL = 8, BEAT_WORDS, 2  # rows of alike spatial tiles that are simulated where there are many
 WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
 
 
@@ -48,7 +54,7 @@ class Interval:
 class LayerSimulation:
     """A layer from its program record to its last word in memory; intervals begin with the layer.
 
-    busy: cycles by process. stalls: cycles of the array by cause, such as `features: DRAM`: the process that it waits
+    busy: cycles by process, as many as `trips` counts. stalls: cycles of the array by cause, such as `features: DRAM`: the process that it waits
     for, and behind the colon what holds that up, if that is another. The array's busy cycles and its stalls add up to
     `cycles`. dram_bytes: moved, reads in whole beats.
     """
@@ -61,31 +67,76 @@ class LayerSimulation:
 
 
 def simulate_layer(work: LayerWork, program: LayerProgram) -> LayerSimulation:
-    """Simulates one layer of a schedule."""
-    layer = _Layer(work, program)
-    flow = layer.flow
-    flow.environment.run(flow.environment.process(layer.run()))
-    flow.settle()
-    intervals = (Interval(each.name, work.name, *span) for each in layer.processes for span in each.intervals)
+    """Simulates one layer of a schedule. Of many alike rows of spatial tiles a sample stands for the others."""
+    sample = [(tile, times) for row, times in _sample(work, program) for tile in row]
+    layer = _Layer(work, program, [tile for tile, _ in sample])
+    layer.flow.run(layer.run())
+    spans = list(zip(pairwise(layer.flow.marks), (*(times for _, times in sample), 1), strict=True))
+    passed = [0, *accumulate(times * (end.cycle - start.cycle) for (start, end), times in spans)]
+    stalls: Counter[str] = Counter()
+    for (start, end), times in spans:
+        stalls.update({cause: times * (end.stalls[cause] - start.stalls[cause]) for cause in end.stalls})
+    busy: Counter[str] = Counter()
+    for tile, times in sample:
+        busy.update({process: times * cycles for process, cycles in tile.by_process.items()})
     return LayerSimulation(
-        cycles=flow.now,
-        busy={process.name: process.busy for process in layer.processes},
-        stalls={_cause(*causes): cycles for causes, cycles in flow.stalls.most_common()},
-        dram_bytes=layer.dram.bytes,
-        intervals=tuple(sorted(intervals, key=lambda interval: interval.start)),
+        cycles=passed[-1],
+        busy=dict(busy),
+        stalls=dict((+stalls).most_common()),
+        dram_bytes=sum(times * _dram_bytes(work, tile) for tile, times in sample)
+        + WORD_BYTES * TABLE_WORDS * work.table,
+        intervals=_intervals(work.name, layer, passed),
     )
 
 
-def _cause(first: str, last: str) -> str:
-    return first if first == last else f"{first}: {last}"
+def _intervals(name: str, layer: _Layer, passed: list[int]) -> tuple[Interval, ...]:
+    """What a sampled tile takes is stretched to what the tiles take that it stands for."""
+    marks = [mark.cycle for mark in layer.flow.marks]
+    intervals = [
+        Interval(process.name, name, *(int(cycle) for cycle in np.interp(interval, marks, passed)))
+        for process in layer.processes
+        for interval in process.intervals
+    ]
+    return tuple(sorted(intervals, key=lambda interval: interval.start))
+
+
+def _sample(work: LayerWork, program: LayerProgram) -> Iterator[tuple[list[TileTrips], int]]:
+    """Rows of spatial tiles, with the number of rows that each stands for.
+
+    In the middle of a long run of alike rows, PERIOD of them stand for all: after as many, rows begin at the same words
+    of a beat again, so that all trips are the same.
+    """
+    weights = weight_trips(work, program)
+    columns = work.horizontal.spans(program.tile_width)
+    for _, run in groupby(work.vertical.spans(program.tile_height), partial(_kind, work)):
+        rows = list(run)
+        repeats = max(1, (len(rows) - LEAD - TRAIL) // PERIOD)
+        skipped = range(LEAD + PERIOD, LEAD + PERIOD * repeats)
+        for place, row in enumerate(rows):
+            if place not in skipped:
+                times = repeats if LEAD <= place < LEAD + PERIOD else 1
+                yield [tile_trips(work, program, weights, row, column) for column in columns], times
+
+
+def _kind(work: LayerWork, span: Span) -> tuple[int, ...]:
+    """What tells spans apart that take different trips."""
+    phase = span.array.start % work.vertical.input_dilation
+    return len(span.output), len(span.array), len(span.region), len(span.inside), phase
+
+
+def _dram_bytes(work: LayerWork, tile: TileTrips) -> int:
+    """What a spatial tile moves."""
+    regions = {"input": tile.features, "residual": tile.residual}
+    read = sum(int(region.beats.sum()) for role, region in regions.items() if region and role not in work.on_chip)
+    written = 0 if "output" in work.on_chip else int(tile.store.words.sum())
+    return BEAT_BYTES * (read + tile.weight_beats) + WORD_BYTES * written
 
 
 class _Layer:
     """The processes of a layer, each of which goes from spatial tile to spatial tile by itself."""
 
-    def __init__(self, work: LayerWork, program: LayerProgram) -> None:
-        self.work, self.tiles = work, layer_tiles(work, program)
-        self.program = program
+    def __init__(self, work: LayerWork, program: LayerProgram, tiles: list[TileTrips]) -> None:
+        self.work, self.program, self.tiles = work, program, tiles
         self.processes: list[Process] = []
         self.array = self._process("array")
         self.tail, self.store, self.writes = map(self._process, ("tail", "store", "writes"))
@@ -247,6 +298,7 @@ def _run_array(
             for cycles, positions in tile.array.sweep:
                 yield from array.advance(cycles, positions)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
+        flow.mark()
     flow.finish(process, Process("end", waits_for=sums.consumer))
 
 

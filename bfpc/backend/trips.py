@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bfpc.backend.architecture import BEAT_WORDS, CHUNK_POSITIONS, MIN_STEP_CYCLES
 from bfpc.backend.bit_packing import WORD_BITS
-from bfpc.backend.cost_model import LayerWork, Tile, fill_cycles
+from bfpc.backend.cost_model import LayerWork, fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Span
 from bfpc.backend.program import LayerProgram
@@ -29,7 +29,7 @@ BEAT_BITS = WORD_BITS * BEAT_WORDS
 PIECE = 32  # positions that the simulator moves at a time, at least, where there are as many
 
 Counts = NDArray[np.int64]
-Piece = list[int]
+Piece = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class WeightTrips:
     @cached_property
     def pieces(self) -> list[Piece]:
         """Trips and beats of every step."""
-        return np.stack([self.steps, self.beats[1:]], -1).tolist()
+        return _rows(self.steps, self.beats[1:])
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ArrayTrips:
     def sweep(self) -> list[Piece]:
         """Cycles and positions of the pieces in which sums leave."""
         ends = np.append(np.arange(0, self.positions, PIECE), self.positions)
-        return np.stack([np.diff(ends * self.emitting // self.positions), np.diff(ends)], -1).tolist()
+        return _rows(np.diff(ends * self.emitting // self.positions), np.diff(ends))
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,26 @@ class TileTrips:
     window: int | None
     store: StoreTrips
 
-    @property
+    @cached_property
     def weight_beats(self) -> int:
         return sum(int(part.beats.sum()) for part in self.weights)
+
+    @cached_property
+    def by_process(self) -> dict[str, int]:
+        """The cycles in which each process of the simulator is at work."""
+        tiles, residual = len(self.weights), self.residual
+        return {
+            "feature reads": int(self.features.read.sum()),
+            "features": int(self.features.unpacked.sum()),
+            "residual reads": 0 if residual is None else int(residual.read.sum()),
+            "residual": 0 if residual is None else int(residual.unpacked.sum()),
+            "weight reads": self.weight_beats,
+            "weights": sum(part.parameters + int(part.steps.sum()) for part in self.weights),
+            "array": self.array.fill + tiles * (int(self.array.steps.sum()) + self.array.emitting),
+            "tail": tiles * (self.array.positions + self.outputs * (self.window or 0)),
+            "store": int(self.store.packed.sum()),
+            "writes": int(self.store.written.sum()),
+        }
 
 
 def _pieces(positions: Counts, *counts: Counts) -> list[Piece]:
@@ -134,7 +151,11 @@ def _pieces(positions: Counts, *counts: Counts) -> list[Piece]:
         return []
     group = (np.cumsum(positions) - positions) // PIECE
     firsts = np.flatnonzero(np.diff(group, prepend=-1))
-    return np.stack([np.add.reduceat(each, firsts) for each in counts], -1).tolist()
+    return _rows(*(np.add.reduceat(each, firsts) for each in counts))
+
+
+def _rows(*columns: Counts) -> list[Piece]:
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def tile_trips(
@@ -153,52 +174,36 @@ def tile_trips(
     )
 
 
-def spatial_tiles(work: LayerWork, tile: Tile) -> Iterator[tuple[Span, Span]]:
-    """The rows and columns of a layer's spatial tiles, in the order in which they run."""
-    columns = work.horizontal.spans(tile.width)
-    return ((row, column) for row in work.vertical.spans(tile.height) for column in columns)
-
-
-def layer_tiles(work: LayerWork, program: LayerProgram) -> list[TileTrips]:
-    """The trips of a layer's spatial tiles, in the order in which they run."""
-    weights = weight_trips(work, program)
-    tiles = spatial_tiles(work, Tile(program.tile_height, program.tile_width))
-    return [tile_trips(work, program, weights, row, column) for row, column in tiles]
-
-
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
     """The trips of a layer's loops by C++ function, as its C simulation counts them."""
     trips: Counter[str] = Counter(load_table=TABLE_WORDS if work.table else 0)
-    for tile in layer_tiles(work, program):
-        trips.update(_by_function(work, tile))
+    weights = weight_trips(work, program)
+    for row in work.vertical.spans(program.tile_height):
+        for column in work.horizontal.spans(program.tile_width):
+            trips.update(_by_function(work, tile_trips(work, program, weights, row, column)))
     return +trips
 
 
 def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
-    regions = [tile.features, *([] if tile.residual is None else [tile.residual])]
-    tiles, sums = len(tile.weights), len(tile.weights) * tile.array.positions
-    steps = int(sum(part.steps.sum() for part in tile.weights))
-    mode = "unpack_dense" if work.parameters.dense else "unpack_depthwise"
+    cycles, sums = tile.by_process, len(tile.weights) * tile.array.positions
+    planned = tile.features.planned + (0 if tile.residual is None else tile.residual.planned)
+    fields = sum(part.parameters for part in tile.weights)
+    weighted = "unpack_dense" if work.parameters.dense else "unpack_depthwise"
     return {
-        "plan_region": sum(region.planned for region in regions),
-        "read_bursts": int(sum(region.read.sum() for region in regions)),
-        "unpack_region": int(sum(region.unpacked.sum() for region in regions)),
-        "read_weights": tile.weight_beats,
-        "unpack_field": sum(part.parameters for part in tile.weights),
-        "make_pass_taps" if work.parameters.weight_format is None else mode: steps,
-        "sum_windows" if work.windows else "accumulate_steps": array_trips(tile),
+        "plan_region": planned,
+        "read_bursts": cycles["feature reads"] + cycles["residual reads"],
+        "unpack_region": cycles["features"] + cycles["residual"],
+        "read_weights": cycles["weight reads"],
+        "unpack_field": fields,
+        "make_pass_taps" if work.parameters.weight_format is None else weighted: cycles["weights"] - fields,
+        "sum_windows" if work.windows else "accumulate_steps": cycles["array"],
         "finish_positions": sums,
-        **({"forward": sums} if tile.window is None else {"pool_windows": sums}),
-        "pool_channel_tile": tiles * tile.outputs * (tile.window or 0),
-        "quantize_outputs": tiles * tile.outputs,
-        "pack_outputs": int(tile.store.packed.sum()),
-        "write_beats": int(tile.store.written.sum()),
+        "forward" if tile.window is None else "pool_windows": sums,
+        "pool_channel_tile": cycles["tail"] - sums,
+        "quantize_outputs": len(tile.weights) * tile.outputs,
+        "pack_outputs": cycles["store"],
+        "write_beats": cycles["writes"],
     }
-
-
-def array_trips(tile: TileTrips) -> int:
-    """All trips of the array."""
-    return tile.array.fill + len(tile.weights) * (int(tile.array.steps.sum()) + tile.array.emitting)
 
 
 def _residual_trips(work: LayerWork, program: LayerProgram, row: Span, column: Span) -> RegionTrips | None:
