@@ -88,7 +88,7 @@ class Dataflow:
 
     @property
     def now(self) -> int:
-        return int(self.environment.now)
+        return int(self.environment.now)  # which is whole, as all delays are
 
     def wait(self, process: Process, cause: Process | str | None, event: Event) -> Events:
         self._turn(process, cause)
@@ -99,10 +99,11 @@ class Dataflow:
         if cycle > self.now:
             yield from self.wait(process, cause, self.environment.timeout(cycle - self.now))
 
-    def work(self, process: Process, trips: int) -> Events:
-        if trips:
-            process.began = self.now if process.began is None else process.began
-            yield self.environment.timeout(trips)
+    def work(self, process: Process, trips: int) -> Event:
+        """The end of so many trips of the process's loop."""
+        if process.began is None:
+            process.began = self.now
+        return self.environment.timeout(trips)
 
     def end_tile(self, process: Process, refill: int) -> Events:
         """The loop's pipeline runs empty; the next tile fills it anew."""
@@ -166,16 +167,17 @@ class Fifo:
         self._room: Event | None = None
         self._arrival: Event | None = None
 
+    def has_room(self, count: int) -> bool:
+        return not self._level or self._level + count <= self._capacity
+
     def room(self, count: int) -> Events:
         """Waits until so many elements find room."""
-        while self._level and self._level + count > self._capacity:
+        while not self.has_room(count):
             self._room = self._flow.environment.event()
             yield from self._flow.wait(self._producer, self.consumer, self._room)
 
     def put(self, count: int, ready: int) -> None:
         """A piece of which the last element will have been made in cycle `ready`."""
-        if not count:
-            return
         self._level += count
         self._pieces.append([count, ready + self._latency])
         if self._arrival is not None:
@@ -208,7 +210,12 @@ def make(
     flow: Dataflow, process: Process, trips: int, ready: Ready, late: Process | str, out: Fifo, count: int
 ) -> Events:
     """A piece of `count` elements in so many trips, of what is `ready`, or `late`."""
-    yield from out.room(count)
-    yield from flow.wait_until(process, max(ready.first, ready.last - trips), late)
-    out.put(count, flow.now + trips)
-    yield from flow.work(process, trips)
+    if not out.has_room(count):
+        yield from out.room(count)
+    start = max(ready.first, ready.last - trips)
+    if start > flow.environment.now:
+        yield from flow.wait_until(process, start, late)
+    if count:
+        out.put(count, flow.now + trips)
+    if trips:
+        yield flow.work(process, trips)

@@ -42,7 +42,7 @@ WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
 
 @dataclass(frozen=True)
 class Interval:
-    """A process at work on one spatial tile of a layer, from its first trip to its last."""
+    """A process at work on a spatial tile of a layer, or on several alike, from the first trip to the last."""
 
     process: str
     layer: str
@@ -52,48 +52,100 @@ class Interval:
 
 @dataclass(frozen=True)
 class LayerSimulation:
-    """A layer from its program record to its last word in memory; intervals begin with the layer.
+    """A layer from its program record, in cycle `start`, to its last word in memory.
 
-    busy: cycles by process, as many as `trips` counts. stalls: cycles of the array by cause, such as `features: DRAM`: the process that it waits
-    for, and behind the colon what holds that up, if that is another. The array's busy cycles and its stalls add up to
-    `cycles`. dram_bytes: moved, reads in whole beats.
+    busy: cycles by process, as many as `trips` counts. stalls: cycles of the array by cause, such as `features: DRAM`:
+    the process that it waits for, and behind the colon what holds that up in the end, if that is another. The array's
+    busy cycles and its stalls add up to `cycles`. utilization: the share of the array's multiplications that the layer
+    asks for. dram_bytes: moved, whole beats of reads.
     """
 
+    name: str
+    start: int
     cycles: int
     busy: dict[str, int]
     stalls: dict[str, int]
+    utilization: float
     dram_bytes: int
     intervals: tuple[Interval, ...]
 
 
-def simulate_layer(work: LayerWork, program: LayerProgram) -> LayerSimulation:
+@dataclass(frozen=True)
+class Simulation:
+    """All layers of a network, one after the other."""
+
+    layers: tuple[LayerSimulation, ...]
+
+    @property
+    def cycles(self) -> int:
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def busy(self) -> dict[str, int]:
+        return _sums(layer.busy for layer in self.layers)
+
+    @property
+    def stalls(self) -> dict[str, int]:
+        return _sums(layer.stalls for layer in self.layers)
+
+    @property
+    def utilization(self) -> float:
+        return sum(layer.utilization * layer.cycles for layer in self.layers) / self.cycles
+
+    @property
+    def dram_bytes(self) -> int:
+        return sum(layer.dram_bytes for layer in self.layers)
+
+    @property
+    def timeline(self) -> list[Interval]:
+        """When which process is at work, by its begin."""
+        return [interval for layer in self.layers for interval in layer.intervals]
+
+
+def _sums(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The largest first."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total.most_common())
+
+
+def simulate(layers: Iterable[tuple[LayerWork, LayerProgram]]) -> Simulation:
+    """Simulates a network's layers."""
+    simulated: list[LayerSimulation] = []
+    for work, program in layers:
+        start = simulated[-1].start + simulated[-1].cycles if simulated else 0
+        simulated.append(simulate_layer(work, program, start))
+    return Simulation(tuple(simulated))
+
+
+def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> LayerSimulation:
     """Simulates one layer of a schedule. Of many alike rows of spatial tiles a sample stands for the others."""
     sample = [(tile, times) for row, times in _sample(work, program) for tile in row]
     layer = _Layer(work, program, [tile for tile, _ in sample])
     layer.flow.run(layer.run())
     spans = list(zip(pairwise(layer.flow.marks), (*(times for _, times in sample), 1), strict=True))
-    passed = [0, *accumulate(times * (end.cycle - start.cycle) for (start, end), times in spans)]
-    stalls: Counter[str] = Counter()
-    for (start, end), times in spans:
-        stalls.update({cause: times * (end.stalls[cause] - start.stalls[cause]) for cause in end.stalls})
-    busy: Counter[str] = Counter()
-    for tile, times in sample:
-        busy.update({process: times * cycles for process, cycles in tile.by_process.items()})
+    passed = list(accumulate((times * (end.cycle - begin.cycle) for (begin, end), times in spans), initial=start))
+    waits = [(times, end.stalls - begin.stalls) for (begin, end), times in spans]
+    table_bytes = WORD_BYTES * TABLE_WORDS if work.table else 0
+    cycles = passed[-1] - start
     return LayerSimulation(
-        cycles=passed[-1],
-        busy=dict(busy),
-        stalls=dict((+stalls).most_common()),
-        dram_bytes=sum(times * _dram_bytes(work, tile) for tile, times in sample)
-        + WORD_BYTES * TABLE_WORDS * work.table,
-        intervals=_intervals(work.name, layer, passed),
+        name=work.name,
+        start=start,
+        cycles=cycles,
+        busy=_sums({process: times * trips for process, trips in tile.by_process.items()} for tile, times in sample),
+        stalls=_sums({cause: times * cycles for cause, cycles in each.items()} for times, each in waits),
+        utilization=work.products / (cycles * work.architecture.macs_per_cycle),
+        dram_bytes=table_bytes + sum(times * _dram_bytes(work, tile) for tile, times in sample),
+        intervals=_intervals(layer, passed),
     )
 
 
-def _intervals(name: str, layer: _Layer, passed: list[int]) -> tuple[Interval, ...]:
+def _intervals(layer: _Layer, passed: list[int]) -> tuple[Interval, ...]:
     """What a sampled tile takes is stretched to what the tiles take that it stands for."""
     marks = [mark.cycle for mark in layer.flow.marks]
     intervals = [
-        Interval(process.name, name, *(int(cycle) for cycle in np.interp(interval, marks, passed)))
+        Interval(process.name, layer.work.name, *(int(cycle) for cycle in np.interp(interval, marks, passed)))
         for process in layer.processes
         for interval in process.intervals
     ]
@@ -219,9 +271,10 @@ def _read_region(
 ) -> Events:
     for region in regions:
         for read, count, _, _ in region.pieces:
-            yield from beats.room(count)
-            beats.put(count, memory.serve(flow.now, BEAT_BYTES * count) + memory.latency)
-            yield from flow.work(process, read)
+            if count:
+                yield from beats.room(count)
+                beats.put(count, memory.serve(flow.now, BEAT_BYTES * count) + memory.latency)
+            yield flow.work(process, read)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
 
 
@@ -241,7 +294,7 @@ def _read_weights(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], 
             count = min(WEIGHT_BURST, tile.weight_beats - first)
             yield from beats.room(count)
             beats.put(count, memory.serve(flow.now, BEAT_BYTES * count) + memory.latency)
-            yield from flow.work(process, count)
+            yield flow.work(process, count)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
 
 
@@ -353,7 +406,7 @@ def _write_beats(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], b
             ready = yield from beats.take(count)
             yield from flow.wait_until(process, max(ready.first, ready.last - written), beats.late)
             served = memory.serve(flow.now, WORD_BYTES * words)
-            yield from flow.work(process, written)
+            yield flow.work(process, written)
             yield from flow.wait_until(process, served, memory.name)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
     yield from flow.wait_until(process, flow.now + memory.latency, memory.name)

@@ -227,10 +227,11 @@ def _region_trips(
     bits = _of_groups(layout, layout.record_bits, groups)
     first = max(0, columns.start)
     inside = (row >= 0) & (row < height) & (groups < layout.groups)
-    records = np.where(inside, max(0, min(width, columns.stop) - first), 0)
+    records: Counts = np.where(inside, max(0, min(width, columns.stop) - first), 0)
     row_bit = WORD_BITS * _row_addresses(layout, address, groups, row) + first * bits
-    begin = row_bit + np.minimum(records, chunk * CHUNK_POSITIONS) * bits
-    end = row_bit + np.minimum(records, (chunk + 1) * CHUNK_POSITIONS) * bits
+    from_record: Counts = np.minimum(records, chunk * CHUNK_POSITIONS)
+    to_record: Counts = np.minimum(records, (chunk + 1) * CHUNK_POSITIONS)
+    begin, end = row_bit + from_record * bits, row_bit + to_record * bits
     first_beat = np.where(chunk == 0, begin // BEAT_BITS, _ceil(begin))  # later ones begin with what is unread
     beats = np.where(end > begin, np.maximum(_ceil(end) - first_beat, 0), 0)
     positions = np.minimum(CHUNK_POSITIONS, len(columns) - CHUNK_POSITIONS * np.arange(chunk.size))
@@ -260,7 +261,8 @@ def _refills(row_bit: Counts, bits: Counts, records: Counts, columns: range, chu
     before = max(0, -columns.start)
     padded = np.zeros((*extra.shape[:2], chunks * CHUNK_POSITIONS), np.int64)
     padded[..., before : before + most] = extra
-    return padded.reshape(*extra.shape[:2], chunks, CHUNK_POSITIONS).sum(-1)
+    summed: Counts = padded.reshape(*extra.shape[:2], chunks, CHUNK_POSITIONS).sum(-1)
+    return summed
 
 
 def weight_trips(work: LayerWork, program: LayerProgram) -> tuple[WeightTrips, ...]:
@@ -289,7 +291,7 @@ def _step_records(work: LayerWork, program: LayerProgram, channels: int) -> tupl
     if not work.parameters.dense:
         return 1, np.full(taps, channels * format.mantissa_bits)
     c_vec, inputs = work.architecture.c_vec, program.input_channels
-    lanes = np.minimum(c_vec, inputs - c_vec * np.arange(work.vectors))
+    lanes = np.minimum(c_vec, inputs - c_vec * np.arange(work.vectors, dtype=np.int64))
     bits = lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits
     return channels, np.repeat(bits, taps)
 
@@ -318,31 +320,34 @@ def _store_trips(layout: FeatureLayout, address: int, rows: range, columns: rang
     groups, row = np.arange(layout.groups)[:, None, None], np.arange(rows.start, rows.stop)[:, None]
     bits = _of_groups(layout, layout.record_bits, groups)
     first = (_row_addresses(layout, address, groups, row) + -(-columns.start * bits // WORD_BITS)) % BEAT_WORDS
-    ends = np.append(np.arange(0, len(columns), CHUNK_POSITIONS), len(columns))
+    ends: Counts = np.append(np.arange(0, len(columns), CHUNK_POSITIONS), len(columns))
     position = WORD_BITS * first + ends * bits
-    whole = position // BEAT_BITS  # beats that are full
-    packed = np.where(bits > BEAT_BITS, whole, ends)
+    whole: Counts = position // BEAT_BITS  # beats that are full
+    packed: Counts = np.where(bits > BEAT_BITS, whole, ends)
     begin = np.where(first == 0, 1, BEAT_WORDS - first)
-    written = np.where(whole > 0, begin + whole - 1, 0)
-    words = np.where(whole > 0, BEAT_WORDS * whole - first, 0)
-    beats = whole.copy()
+    written: Counts = np.where(whole > 0, begin + whole - 1, 0)
+    words: Counts = np.where(whole > 0, BEAT_WORDS * whole - first, 0)
     # The row's last beat, which may be empty.
     last, start = -(-(position % BEAT_BITS) // WORD_BITS), np.where(whole > 0, 0, first)
     rest = np.where((start == 0) & (last == BEAT_WORDS), 1, np.maximum(last - start, 1))
-    for total, end in ((packed, 1), (written, rest[..., -1]), (words, (last - start)[..., -1]), (beats, 1)):
-        total[..., -1] += end
-    packed, written, words, beats = (_parts(total) for total in (packed, written, words, beats))
     positions = np.broadcast_to(np.diff(ends), (layout.groups, len(rows), ends.size - 1)).reshape(-1)
-    return StoreTrips(packed, positions, beats, written, words)
+    return StoreTrips(
+        _parts(packed, 1), positions, _parts(whole, 1), _parts(written, rest), _parts(words, last - start)
+    )
 
 
-def _parts(totals: Counts) -> Counts:
-    return np.diff(totals, axis=-1).reshape(-1)
+def _parts(totals: Counts, last: Counts | int) -> Counts:
+    """What every piece adds to the totals [groups, rows, 1 + pieces], and a row's end."""
+    parts: Counts = np.diff(totals, axis=-1)
+    parts[..., -1] += np.broadcast_to(last, totals.shape)[..., -1]
+    return parts.reshape(-1)
 
 
 def _of_groups(layout: FeatureLayout, of_group: Callable[[int], int], groups: Counts) -> Counts:
     """What channel groups have, 0 where there is no such group."""
-    return np.array([of_group(group) if group < layout.groups else 0 for group in groups.flat]).reshape(groups.shape)
+    known = np.array([*map(of_group, range(layout.groups)), 0], np.int64)
+    found: Counts = known[np.minimum(groups, layout.groups)]
+    return found
 
 
 def _row_addresses(layout: FeatureLayout, address: int, groups: Counts, rows: Counts) -> Counts:
