@@ -212,7 +212,7 @@ class _Layer:
             yield from flow.wait_until(self.array, ready, "table")
         features = [tile.features for tile in self.tiles]
         residual = [tile.residual for tile in self.tiles if tile.residual is not None]
-        vectors = self._load("features", "input", features, self.array)
+        vectors = self._load("feature", "input", features, self.array)
         residuals = self._load("residual", "residual", residual, self.tail)
         steps, parameters = self._load_weights()
         sums = Fifo(flow, (self.array, self.tail), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH)
@@ -239,7 +239,7 @@ class _Layer:
             if role == "input"
             else (1, architecture.accumulator_positions)
         )
-        reads, unpacks = self._process(f"{name} reads"), self._process(name)
+        reads, unpacks = self._process(f"{name} reads"), self._process(f"{name}s")
         depth = streams * _chunk_beats(architecture) + OUTSTANDING_BEATS
         beats = Fifo(flow, (reads, unpacks), depth, late=memory.name)
         records = Fifo(flow, (unpacks, consumer), capacity, PIPELINE_DEPTH)

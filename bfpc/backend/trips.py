@@ -135,7 +135,7 @@ class TileTrips:
             "feature reads": int(self.features.read.sum()),
             "features": int(self.features.unpacked.sum()),
             "residual reads": 0 if residual is None else int(residual.read.sum()),
-            "residual": 0 if residual is None else int(residual.unpacked.sum()),
+            "residuals": 0 if residual is None else int(residual.unpacked.sum()),
             "weight reads": self.weight_beats,
             "weights": sum(part.parameters + int(part.steps.sum()) for part in self.weights),
             "array": self.array.fill + tiles * (int(self.array.steps.sum()) + self.array.emitting),
@@ -192,7 +192,7 @@ def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
     return {
         "plan_region": planned,
         "read_bursts": cycles["feature reads"] + cycles["residual reads"],
-        "unpack_region": cycles["features"] + cycles["residual"],
+        "unpack_region": cycles["features"] + cycles["residuals"],
         "read_weights": cycles["weight reads"],
         "unpack_field": fields,
         "make_pass_taps" if work.parameters.weight_format is None else weighted: cycles["weights"] - fields,
