@@ -20,6 +20,11 @@ FILL_LATENCY = 4  # cycles from writing a vector of features to reading it
 LINE_POSITIONS = 512  # of a row of the map that depthwise windows move along
 MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the adder's latency, whatever the tile's size
 
+CHUNK_POSITIONS = 64  # of a row that a region's streams receive in turn
+WEIGHT_FIFO_DEPTH = 512  # beats: weights of the next spatial tile or channel tile
+STEP_FIFO_DEPTH = 2  # steps that a processing element's weights arrive ahead
+OUTPUT_FIFO_DEPTH = 64  # positions between tail and store
+
 
 @dataclass(frozen=True)
 class Architecture:

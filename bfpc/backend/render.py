@@ -10,7 +10,17 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.backend.architecture import BEAT_WORDS, FILL_LATENCY, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.architecture import (
+    BEAT_WORDS,
+    CHUNK_POSITIONS,
+    FILL_LATENCY,
+    LINE_POSITIONS,
+    MIN_STEP_CYCLES,
+    OUTPUT_FIFO_DEPTH,
+    STEP_FIFO_DEPTH,
+    WEIGHT_FIFO_DEPTH,
+    Architecture,
+)
 from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
 from bfpc.backend.templates import template_environment
@@ -34,6 +44,10 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "min_step_cycles": MIN_STEP_CYCLES,
         "fill_latency": FILL_LATENCY,
         "line_positions": LINE_POSITIONS,
+        "chunk_positions": CHUNK_POSITIONS,
+        "weight_fifo_depth": WEIGHT_FIFO_DEPTH,
+        "step_fifo_depth": STEP_FIFO_DEPTH,
+        "output_fifo_depth": OUTPUT_FIFO_DEPTH,
         "exponent_bits": MAX_EXPONENT_RANGE.bit_length(),
         "slope_bits": SLOPE_BITS,
         "slope_shift": SLOPE_SHIFT,

@@ -13,11 +13,12 @@ from typing import Any
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BYTES
-from bfpc.backend.cost_model import LayerWork
+from bfpc.backend.cost_model import Cost, LayerWork
 from bfpc.backend.encoding import encode_layer, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
 from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
+from bfpc.backend.simulator import LayerSimulation, Simulation, simulate
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_image import TABLE_WORDS, LayerImage, WeightImage
 from bfpc.ir.graph import Graph, Node
@@ -35,7 +36,8 @@ class LayerSchedule:
     """One layer. Formats are texts such as `int5bfp/16`; the buffers' fillings are of the largest tile.
 
     activation_format is that of the map the array reads, output_format of the map the layer writes.
-    bound: what most of the cycles wait for: a process of the cost model, or memory.
+    cycles, stalls, utilization and dram_bytes are the simulator's. estimated_cycles and bound, the process that sets
+    the pace, or memory, are the cost model's, which chose the tile.
     """
 
     name: str
@@ -51,6 +53,8 @@ class LayerSchedule:
     macs: int
     products: int
     cycles: int
+    estimated_cycles: int
+    stalls: dict[str, int]
     bound: str
     utilization: float
     dram_bytes: int
@@ -68,6 +72,7 @@ class Schedule:
     layers: tuple[LayerSchedule, ...]
     memory: MemoryPlan
     weights: WeightImage
+    simulation: Simulation
 
     @property
     def macs(self) -> int:
@@ -83,8 +88,7 @@ class Schedule:
 
     @property
     def utilization(self) -> float:
-        products = sum(layer.products for layer in self.layers)
-        return _utilization(products, self.cycles, self.architecture)
+        return self.simulation.utilization
 
     @property
     def program(self) -> Program:
@@ -96,10 +100,16 @@ class Schedule:
 def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage) -> Schedule:
     """Tiles and places every layer of a quantized graph. Raises CapacityError where a layer does not fit."""
     memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
-    layers = tuple(
-        _schedule_layer(graph, node, architecture, memory, weights.layers[node.name]) for node in graph.layers
-    )
-    return Schedule(graph.name, architecture, layers, memory, weights)
+    works = [layer_work(graph, node, architecture, weights.layers[node.name], memory) for node in graph.layers]
+    tiles = [choose_tile(work) for work in works]
+    programs = [
+        encode_layer(graph, node, work, tile, memory, weights.layers[node.name])
+        for node, work, (tile, _) in zip(graph.layers, works, tiles, strict=True)
+    ]
+    simulation = simulate(zip(works, programs, strict=True))
+    costs = [cost for _, cost in tiles]
+    layers = tuple(map(_schedule_layer, graph.layers, works, costs, programs, simulation.layers))
+    return Schedule(graph.name, architecture, layers, memory, weights, simulation)
 
 
 def layer_work(
@@ -131,12 +141,9 @@ def layer_work(
 
 
 def _schedule_layer(
-    graph: Graph, node: Node, architecture: Architecture, memory: MemoryPlan, image: LayerImage
+    node: Node, work: LayerWork, cost: Cost, program: LayerProgram, simulated: LayerSimulation
 ) -> LayerSchedule:
-    work = layer_work(graph, node, architecture, image, memory)
-    tile, cost = choose_tile(work)
-    program = encode_layer(graph, node, work, tile, memory, image)
-    weight_format = image.layout.weight_format
+    weight_format = work.parameters.weight_format
     return LayerSchedule(
         name=node.name,
         operator=type(node.op).__name__,
@@ -150,11 +157,13 @@ def _schedule_layer(
         accumulator_proof=_accumulator_proof(node, work),
         macs=work.macs,
         products=work.products,
-        cycles=cost.cycles,
+        cycles=simulated.cycles,
+        estimated_cycles=cost.cycles,
+        stalls=simulated.stalls,
         bound=cost.bound,
-        utilization=_utilization(work.products, cost.cycles, architecture),
-        dram_bytes=cost.dram_bytes,
-        weight_bytes=WORD_BYTES * image.words,
+        utilization=simulated.utilization,
+        dram_bytes=simulated.dram_bytes,
+        weight_bytes=WORD_BYTES * work.parameters.words,
         table_bytes=WORD_BYTES * TABLE_WORDS if work.table else 0,
         program=program,
     )
@@ -170,10 +179,6 @@ def _loop_order(work: LayerWork, mode: ArrayMode) -> str:
     if not work.dilated:
         return " > ".join((*loops, "position"))
     return " > ".join((*loops, *(("filter tap",) if mode is ArrayMode.PASS else ()), "position that meets the tap"))
-
-
-def _utilization(products: int, cycles: int, architecture: Architecture) -> float:
-    return products / (cycles * architecture.macs_per_cycle)
 
 
 def _accumulator_proof(node: Node, work: LayerWork) -> str:
@@ -199,6 +204,8 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
         "network": schedule.network,
         "macs": schedule.macs,
         "cycles": schedule.cycles,
+        "estimated_cycles": sum(layer.estimated_cycles for layer in schedule.layers),
+        "stalls": schedule.simulation.stalls,
         "utilization": schedule.utilization,
         "dram_bytes": schedule.dram_bytes,
         "milliseconds": schedule.cycles / (schedule.architecture.clock_mhz * 1e3),

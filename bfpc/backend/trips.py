@@ -1,0 +1,371 @@
+"""How many trips the generated hardware's pipelined loops make for one spatial tile, exactly.
+
+A trip takes a cycle. Processes that the simulator follows piece by piece have arrays of trips, in the order in which
+the loops run; the sums over a layer are what `make trips` counts in C simulation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfpc.backend.architecture import BEAT_WORDS, CHUNK_POSITIONS, MIN_STEP_CYCLES
+from bfpc.backend.bit_packing import WORD_BITS
+from bfpc.backend.cost_model import LayerWork, fill_cycles, pools_in_order
+from bfpc.backend.feature_memory import FeatureLayout
+from bfpc.backend.geometry import Span
+from bfpc.backend.program import LayerProgram
+from bfpc.backend.weight_image import TABLE_WORDS
+from bfpc.backend.weight_stream import SLOPE_BITS
+
+BEAT_BITS = WORD_BITS * BEAT_WORDS
+
+PIECE = 32  # positions that the simulator moves at a time, at least, where there are as many
+
+Counts = NDArray[np.int64]
+Piece = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RegionTrips:
+    """Reading a region of a map: arrays [chunks of all rows and vectors].
+
+    planned: bursts. read: trips that read them, of which `beats` move data. unpacked: trips that make `positions` of
+    records of them.
+    """
+
+    planned: int
+    read: Counts
+    beats: Counts
+    unpacked: Counts
+    positions: Counts
+
+    @property
+    def vectors(self) -> int:
+        return int(self.positions.sum())
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """read, beats, unpacked, positions: of pieces of some PIECE positions."""
+        return _pieces(self.positions, self.read, self.beats, self.unpacked, self.positions)
+
+
+@dataclass(frozen=True)
+class WeightTrips:
+    """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array.
+
+    parameters: trips, of a loop for each of `fields`. beats: beats of the stream that the parameters and then every
+    step take; [1 + steps].
+    """
+
+    fields: int
+    parameters: int
+    steps: Counts
+    beats: Counts
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """Trips and beats of every step."""
+        return _rows(self.steps, self.beats[1:])
+
+
+@dataclass(frozen=True)
+class ArrayTrips:
+    """The array's cycles: `fill` in which it waits for its first features, then for every channel tile `steps` [steps],
+    each of which takes weights, and the last `emitting` cycles, in which `positions` sums leave."""
+
+    fill: int
+    steps: Counts
+    emitting: int
+    positions: int
+
+    @cached_property
+    def sweep(self) -> list[Piece]:
+        """Cycles and positions of the pieces in which sums leave."""
+        ends = np.append(np.arange(0, self.positions, PIECE), self.positions)
+        return _rows(np.diff(ends * self.emitting // self.positions), np.diff(ends))
+
+
+@dataclass(frozen=True)
+class StoreTrips:
+    """Storing: arrays [pieces of all channel tiles and rows].
+
+    packed: trips that make `beats` beats of `positions` records. written: trips that write their `words`.
+    """
+
+    packed: Counts
+    positions: Counts
+    beats: Counts
+    written: Counts
+    words: Counts
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """packed, positions, beats, written, words: of pieces of some PIECE positions."""
+        return _pieces(self.positions, self.packed, self.positions, self.beats, self.written, self.words)
+
+
+@dataclass(frozen=True)
+class TileTrips:
+    """All trips of a spatial tile.
+
+    outputs: positions of the output. window: positions of a pooling window, where windows are pooled after positions
+    were collected, else None.
+    """
+
+    features: RegionTrips
+    residual: RegionTrips | None
+    weights: tuple[WeightTrips, ...]
+    array: ArrayTrips
+    outputs: int
+    window: int | None
+    store: StoreTrips
+
+    @cached_property
+    def weight_beats(self) -> int:
+        return sum(int(part.beats.sum()) for part in self.weights)
+
+    @cached_property
+    def by_process(self) -> dict[str, int]:
+        """The cycles in which each process of the simulator is at work."""
+        tiles, residual = len(self.weights), self.residual
+        return {
+            "feature reads": int(self.features.read.sum()),
+            "features": int(self.features.unpacked.sum()),
+            "residual reads": 0 if residual is None else int(residual.read.sum()),
+            "residuals": 0 if residual is None else int(residual.unpacked.sum()),
+            "weight reads": self.weight_beats,
+            "weights": sum(part.parameters + int(part.steps.sum()) for part in self.weights),
+            "array": self.array.fill + tiles * (int(self.array.steps.sum()) + self.array.emitting),
+            "tail": tiles * (self.array.positions + self.outputs * (self.window or 0)),
+            "store": int(self.store.packed.sum()),
+            "writes": int(self.store.written.sum()),
+        }
+
+
+def _pieces(positions: Counts, *counts: Counts) -> list[Piece]:
+    """Sums of counts [n] over neighbours that hold at least PIECE positions together."""
+    if not positions.size:
+        return []
+    group = (np.cumsum(positions) - positions) // PIECE
+    firsts = np.flatnonzero(np.diff(group, prepend=-1))
+    return _rows(*(np.add.reduceat(each, firsts) for each in counts))
+
+
+def _rows(*columns: Counts) -> list[Piece]:
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def tile_trips(
+    work: LayerWork, program: LayerProgram, weights: tuple[WeightTrips, ...], row: Span, column: Span
+) -> TileTrips:
+    """The trips of the spatial tile at `row` and `column`; `weights` are `weight_trips` of the layer."""
+    streams, pool = work.architecture.c_vec // work.architecture.k_vec, work.pool
+    return TileTrips(
+        features=_region_trips(work.input, program.input_address, (row.region, column.region), work.vectors, streams),
+        residual=_residual_trips(work, program, row, column),
+        weights=weights,
+        array=_array_trips(work, row, column),
+        outputs=len(row.output) * len(column.output),
+        window=None if pool is None or pools_in_order(pool, len(column.output)) else math.prod(pool.kernel),
+        store=_store_trips(work.output, program.output_address, row.output, column.output),
+    )
+
+
+def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
+    """The trips of a layer's loops by C++ function, as its C simulation counts them."""
+    trips: Counter[str] = Counter(load_table=TABLE_WORDS if work.table else 0)
+    weights = weight_trips(work, program)
+    for row in work.vertical.spans(program.tile_height):
+        for column in work.horizontal.spans(program.tile_width):
+            trips.update(_by_function(work, tile_trips(work, program, weights, row, column)))
+    return +trips
+
+
+def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
+    cycles, sums = tile.by_process, len(tile.weights) * tile.array.positions
+    planned = tile.features.planned + (0 if tile.residual is None else tile.residual.planned)
+    fields = sum(part.parameters for part in tile.weights)
+    weighted = "unpack_dense" if work.parameters.dense else "unpack_depthwise"
+    return {
+        "plan_region": planned,
+        "read_bursts": cycles["feature reads"] + cycles["residual reads"],
+        "unpack_region": cycles["features"] + cycles["residuals"],
+        "read_weights": cycles["weight reads"],
+        "unpack_field": fields,
+        "make_pass_taps" if work.parameters.weight_format is None else weighted: cycles["weights"] - fields,
+        "sum_windows" if work.windows else "accumulate_steps": cycles["array"],
+        "finish_positions": sums,
+        _pooling(work, tile): sums,
+        "pool_channel_tile": cycles["tail"] - sums,
+        "quantize_outputs": len(tile.weights) * tile.outputs,
+        "pack_outputs": cycles["store"],
+        "write_beats": cycles["writes"],
+    }
+
+
+def _pooling(work: LayerWork, tile: TileTrips) -> str:
+    """The function that takes the positions before they are quantized."""
+    if work.pool is None:
+        return "forward"
+    return "pool_disjoint_windows" if tile.window is None else "pool_windows"
+
+
+def _residual_trips(work: LayerWork, program: LayerProgram, row: Span, column: Span) -> RegionTrips | None:
+    if work.residual is None:
+        return None
+    region = (range(1), range(1)) if program.residual_broadcast else (row.array, column.array)
+    return _region_trips(work.residual, program.residual_address, region, len(work.channel_tiles), 1)
+
+
+def _region_trips(
+    layout: FeatureLayout, address: int, region: tuple[range, range], vectors: int, streams: int
+) -> RegionTrips:
+    """`streams` channel groups arrive at once; bursts are of one group's chunk of a row, empty ones beyond the map."""
+    rows, columns = region
+    _, height, width = layout.shape
+    groups = np.arange(vectors * streams).reshape(vectors, 1, 1, streams)
+    row, chunk = (
+        np.arange(rows.start, rows.stop)[:, None, None],
+        np.arange(-(-len(columns) // CHUNK_POSITIONS))[:, None],
+    )
+    bits = _of_groups(layout, layout.record_bits, groups)
+    first = max(0, columns.start)
+    inside = (row >= 0) & (row < height) & (groups < layout.groups)
+    records: Counts = np.where(inside, max(0, min(width, columns.stop) - first), 0)
+    row_bit = WORD_BITS * _row_addresses(layout, address, groups, row) + first * bits
+    from_record: Counts = np.minimum(records, chunk * CHUNK_POSITIONS)
+    to_record: Counts = np.minimum(records, (chunk + 1) * CHUNK_POSITIONS)
+    begin, end = row_bit + from_record * bits, row_bit + to_record * bits
+    first_beat = np.where(chunk == 0, begin // BEAT_BITS, _ceil(begin))  # later ones begin with what is unread
+    beats = np.where(end > begin, np.maximum(_ceil(end) - first_beat, 0), 0)
+    positions = np.minimum(CHUNK_POSITIONS, len(columns) - CHUNK_POSITIONS * np.arange(chunk.size))
+    shape = vectors, len(rows), chunk.size
+    unpacked = np.broadcast_to(positions + (np.arange(chunk.size) == 0), shape)
+    if layout.record_bits(0) > BEAT_BITS:
+        unpacked = unpacked + _refills(row_bit, bits, records, columns, chunk.size)
+    return RegionTrips(
+        planned=beats.size,
+        read=np.maximum(beats, 1).sum(-1).reshape(-1),
+        beats=beats.sum(-1).reshape(-1),
+        unpacked=unpacked.reshape(-1),
+        positions=np.broadcast_to(positions, shape).reshape(-1),
+    )
+
+
+def _refills(row_bit: Counts, bits: Counts, records: Counts, columns: range, chunks: int) -> Counts:
+    """Trips beside those that end with a record, where records are longer than a beat: [vectors, rows, chunks].
+
+    Each stream takes a beat per trip; the one that lacks most beats holds up the others.
+    """
+    most = int(records.max())
+    record = np.arange(most + 1)[:, None]
+    read = np.maximum(_ceil(row_bit % BEAT_BITS + record * bits), 1)  # beats read up to the record
+    taken = np.where(record[1:] <= records, np.diff(read, axis=2), 0)
+    extra = np.maximum(taken - 1, 0).max(-1)
+    before = max(0, -columns.start)
+    padded = np.zeros((*extra.shape[:2], chunks * CHUNK_POSITIONS), np.int64)
+    padded[..., before : before + most] = extra
+    summed: Counts = padded.reshape(*extra.shape[:2], chunks, CHUNK_POSITIONS).sum(-1)
+    return summed
+
+
+def weight_trips(work: LayerWork, program: LayerProgram) -> tuple[WeightTrips, ...]:
+    """The channel tiles of a layer's weight stream, the same for every spatial tile."""
+    parameters, parts = work.parameters, []
+    position, read = program.weight_address % BEAT_WORDS * WORD_BITS, 0
+    for tile in work.channel_tiles:
+        offset_bits = 0 if parameters.dense or parameters.weight_format is None else program.weight_exponent_bits
+        fields = (parameters.bias_bits, SLOPE_BITS * parameters.has_slope, offset_bits)
+        records, bits = _step_records(work, program, len(tile))
+        ends = position + len(tile) * sum(fields) + np.concatenate([[0], np.cumsum(records * bits)])
+        beats = np.maximum(_ceil(ends), 1) if parameters.channel_bits else np.zeros_like(ends)
+        taken = np.diff(beats, prepend=read)
+        steps = np.where(bits > BEAT_BITS, taken[1:], records)
+        used = sum(bits > 0 for bits in fields)
+        parts.append(WeightTrips(used, used * len(tile), steps, taken))
+        position, read = int(ends[-1]), int(beats[-1])
+    return tuple(parts)
+
+
+def _step_records(work: LayerWork, program: LayerProgram, channels: int) -> tuple[int, Counts]:
+    """The records of each of a channel tile's steps, and their bits: [steps]."""
+    format, taps = work.parameters.weight_format, math.prod(work.kernel)
+    if format is None:
+        return 1, np.zeros(taps, np.int64)
+    if not work.parameters.dense:
+        return 1, np.full(taps, channels * format.mantissa_bits)
+    c_vec, inputs = work.architecture.c_vec, program.input_channels
+    lanes = np.minimum(c_vec, inputs - c_vec * np.arange(work.vectors, dtype=np.int64))
+    bits = lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits
+    return channels, np.repeat(bits, taps)
+
+
+def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:
+    positions = len(row.array) * len(column.array)
+    fill = fill_cycles(work, row, column)
+    if work.windows:  # a tap in each of the first cycles
+        taps = math.prod(work.kernel)
+        return ArrayTrips(fill, np.ones(taps, np.int64), len(row.region) * len(column.region) - taps, positions)
+    rows, columns = (
+        [met for _, met in axis.taps(span.array)] for axis, span in ((work.vertical, row), (work.horizontal, column))
+    )
+    sweeps = np.maximum(np.outer(rows, columns).reshape(-1), MIN_STEP_CYCLES)
+    vectors = work.vectors if work.parameters.dense else 1
+    steps = np.tile(work.activation_digits * work.weight_digits * sweeps, vectors)
+    if work.dilated:
+        return ArrayTrips(fill, steps, max(positions, MIN_STEP_CYCLES), positions)
+    last = int(sweeps[-1])
+    steps[-1] -= last
+    return ArrayTrips(fill, steps, last, positions)
+
+
+def _store_trips(layout: FeatureLayout, address: int, rows: range, columns: range) -> StoreTrips:
+    """Rows in pieces. A trip writes a whole beat, or one word of a beat that is shared with a neighbouring row."""
+    groups, row = np.arange(layout.groups)[:, None, None], np.arange(rows.start, rows.stop)[:, None]
+    bits = _of_groups(layout, layout.record_bits, groups)
+    first = (_row_addresses(layout, address, groups, row) + -(-columns.start * bits // WORD_BITS)) % BEAT_WORDS
+    ends: Counts = np.append(np.arange(0, len(columns), CHUNK_POSITIONS), len(columns))
+    position = WORD_BITS * first + ends * bits
+    whole: Counts = position // BEAT_BITS  # beats that are full
+    packed: Counts = np.where(bits > BEAT_BITS, whole, ends)
+    begin = np.where(first == 0, 1, BEAT_WORDS - first)
+    written: Counts = np.where(whole > 0, begin + whole - 1, 0)
+    words: Counts = np.where(whole > 0, BEAT_WORDS * whole - first, 0)
+    # The row's last beat, which may be empty.
+    last, start = -(-(position % BEAT_BITS) // WORD_BITS), np.where(whole > 0, 0, first)
+    rest = np.where((start == 0) & (last == BEAT_WORDS), 1, np.maximum(last - start, 1))
+    positions = np.broadcast_to(np.diff(ends), (layout.groups, len(rows), ends.size - 1)).reshape(-1)
+    return StoreTrips(
+        _parts(packed, 1), positions, _parts(whole, 1), _parts(written, rest), _parts(words, last - start)
+    )
+
+
+def _parts(totals: Counts, last: Counts | int) -> Counts:
+    """What every piece adds to the totals [groups, rows, 1 + pieces], and a row's end."""
+    parts: Counts = np.diff(totals, axis=-1)
+    parts[..., -1] += np.broadcast_to(last, totals.shape)[..., -1]
+    return parts.reshape(-1)
+
+
+def _of_groups(layout: FeatureLayout, of_group: Callable[[int], int], groups: Counts) -> Counts:
+    """What channel groups have, 0 where there is no such group."""
+    known = np.array([*map(of_group, range(layout.groups)), 0], np.int64)
+    found: Counts = known[np.minimum(groups, layout.groups)]
+    return found
+
+
+def _row_addresses(layout: FeatureLayout, address: int, groups: Counts, rows: Counts) -> Counts:
+    plane = layout.group_words(0)
+    return address + groups * plane + rows * _of_groups(layout, layout.row_words, groups)
+
+
+def _ceil(bits: Counts) -> Counts:
+    """Beats that hold so many bits."""
+    return -(-bits // BEAT_BITS)

@@ -1,0 +1,95 @@
+"""The trips of the generated hardware's loops, beside those that the C simulation counts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bfpc.backend.program import encode_program
+from bfpc.backend.schedule import Schedule, layer_work, make_schedule
+from bfpc.backend.trips import layer_trips
+from bfpc.backend.weight_image import WeightImage, pack_weights
+from bfpc.ir.graph import Graph
+from bfpc.numerics.format import BfpFormat
+from tests.backend.graphs import ACTIVATION, ARCHITECTURE, WEIGHT, small_network
+from tests.backend.hls_project import write_project
+from tests.backend.layer_kinds import KINDS, layer_of
+
+SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256)
+ARCHITECTURES = {
+    "whole": SMALL,
+    "digits": replace(SMALL, activation_bits=2, weight_bits=1),  # maps of int5 in two digits, weights of int4 in three
+    "on chip": replace(SMALL, on_chip_words=1 << 12),
+    "one group a vector": replace(SMALL, c_vec=32, feature_depth=4096, accumulator_positions=1024),
+    # Records longer than a beat, of maps and weights.
+    "wide": replace(
+        SMALL,
+        c_vec=128,
+        k_vec=64,
+        activation_bits=12,
+        weight_bits=12,
+        feature_bits=12,
+        dense_weight_bits=12,
+        depthwise_weight_bits=12,
+        max_mantissa_bits=12,
+        accumulator_bits=48,
+    ),
+}
+WIDE = BfpFormat(12, 16, 7)
+FORMATS = {"wide": (WIDE, BfpFormat(12, 16, 3))}  # of maps and weights
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An accelerator's name, and its C simulation that counts trips."""
+    folder = write_project(ARCHITECTURES[request.param], tmp_path_factory.mktemp("counting"))
+    subprocess.run(["make", "src/../csim_trips", "CXXFLAGS=-O1"], cwd=folder, check=True, capture_output=True)
+    return request.param, folder
+
+
+def counted_trips(folder: Path, schedule: Schedule, image: WeightImage) -> list[Counter[str]]:
+    """Each layer's trips by function, of a map of zeros."""
+    encode_program(schedule.program).tofile(folder / "program.bin")
+    image.words.tofile(folder / "weights.bin")
+    (folder / "vectors").mkdir(exist_ok=True)
+    np.zeros(schedule.memory.input_words, np.uint64).tofile(folder / "vectors" / "input.bin")
+    ran = subprocess.run(
+        ["make", "-s", "trips", "BUILD_FOLDER=.", "CXXFLAGS=-O1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    trips: list[Counter[str]] = [Counter() for _ in schedule.layers]
+    for layer, function, count in re.findall(r"^layer (\d+): (\w+) (\d+)$", ran.stdout, re.MULTILINE):
+        trips[int(layer)][function] = int(count)
+    return trips
+
+
+def _agree(graph: Graph, name: str, folder: Path) -> Schedule:
+    architecture = ARCHITECTURES[name]
+    image = pack_weights(graph, architecture)
+    schedule = make_schedule(graph, architecture, image)
+    counted = counted_trips(folder, schedule, image)
+    for node, layer, trips in zip(graph.layers, schedule.layers, counted, strict=True):
+        work = layer_work(graph, node, architecture, image.layers[node.name], schedule.memory)
+        assert dict(layer_trips(work, layer.program)) == dict(trips), node.name
+    return schedule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_loop_makes_as_many_trips_as_the_c_simulation_counts(counting: tuple[str, Path], kind: str) -> None:
+    name, folder = counting
+    _agree(layer_of(kind, *FORMATS.get(name, (ACTIVATION, WEIGHT))), name, folder)
+
+
+def test_every_layer_of_a_network_is_counted(counting: tuple[str, Path]) -> None:
+    name, folder = counting
+    schedule = _agree(small_network(), name, folder)
+    assert any(layer.program.tiles_vertical > 1 for layer in schedule.layers)
