@@ -73,7 +73,7 @@ def widest(monkeypatch: pytest.MonkeyPatch) -> None:
         given = settings.model_dump(exclude_unset=True)
         multiplied = {key: given.get(key, 12) for key in ("activation_bits", "weight_bits")}
         stored = {"feature_bits": 13, "dense_weight_bits": 12, "depthwise_weight_bits": 12, "max_mantissa_bits": 12}
-        return replace(size_architecture(graph, settings, array), **multiplied, **stored)
+        return replace(size_architecture(graph, settings, array), **multiplied, **stored)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "size_architecture", size)
 

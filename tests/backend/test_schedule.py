@@ -184,7 +184,7 @@ def test_a_layer_that_does_not_fit_is_refused_with_the_number_it_takes(
         _schedule(graph, architecture)
     assert refusal.value.where == f"architecture.{setting}"
     needed = int(refusal.value.fix.rsplit(" ", 1)[1])
-    _schedule(graph, replace(architecture, **{setting: needed}))
+    _schedule(graph, replace(architecture, **{setting: needed}))  # type: ignore[arg-type]
 
 
 def test_narrow_tiles_are_taken_where_their_records_fill_words_and_no_others_fit() -> None:
