@@ -23,6 +23,7 @@ from benchmarks.accuracy_table.results import load_results
 from benchmarks.area_table.page import area_page
 from benchmarks.area_table.results import load_results as load_areas
 from bfpc.backend.area import load_runs
+from bfpc.backend.module_area import load_module_runs
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
 from bfpc.config import Config
 from bfpc.config_faults import model_of
@@ -51,7 +52,7 @@ def pages() -> dict[str, str]:
         "operators.md": operators_page(),
         "program.md": program_page(),
         "accuracy_table.md": accuracy_page(load_results()),
-        "area_table.md": area_page(load_areas(), load_runs()),
+        "area_table.md": area_page(load_areas(), load_runs(), load_module_runs()),
     }
 
 

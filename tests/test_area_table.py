@@ -22,13 +22,13 @@ def line(page: str, start: str) -> str:
 
 @pytest.mark.parametrize(("luts", "verdict"), [(150, "met"), (151, "missed")])
 def test_shares_are_of_the_baseline_in_the_same_table(luts: int, verdict: str) -> None:
-    page = area_page({WHOLE: Counts(1000, 0, 32), NARROW: Counts(luts, 0, 32)}, ())
+    page = area_page({WHOLE: Counts(1000, 0, 32), NARROW: Counts(luts, 0, 32)}, (), ())
     assert line(page, "| int5/4 |") == f"| int5/4 | - | - | {luts} | {luts / 10:.1f} % |"
     assert line(page, "| more than the paper").endswith(f"| {luts / 10:.1f} % | 15 % | {verdict} |")
 
 
 def test_what_was_not_synthesized_is_a_dash() -> None:
-    page = area_page({}, ())
+    page = area_page({}, (), ())
     assert line(page, "| int8 |") == "| int8 | - | - | - | - |"
     assert line(page, "| low precision").endswith("| - | 50 % | - |")
     assert "Not fitted yet" in page

@@ -11,10 +11,13 @@ import argparse
 
 from benchmarks.area_table.designs import all_designs
 from benchmarks.area_table.model_runs import FILE, measure_runs, save_runs
+from benchmarks.area_table.module_runs import FILE as MODULE_FILE
+from benchmarks.area_table.module_runs import measure_module_runs, save_module_runs
 from benchmarks.area_table.page import PAGE, area_page
 from benchmarks.area_table.results import load_results, save_results
 from benchmarks.area_table.synthesis import synthesize
 from bfpc.backend.area import load_runs
+from bfpc.backend.module_area import load_module_runs
 
 
 def main() -> None:
@@ -32,7 +35,9 @@ def main() -> None:
         runs.append(run)
         print(run, flush=True)
     save_runs(runs)
-    PAGE.write_text(area_page(results, runs))
+    module_runs = list(measure_module_runs(() if again or not MODULE_FILE.exists() else load_module_runs()))
+    save_module_runs(module_runs)
+    PAGE.write_text(area_page(results, runs, module_runs))
 
 
 if __name__ == "__main__":

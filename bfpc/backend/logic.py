@@ -1,4 +1,4 @@
-"""Operators of the accelerator's modules beside the array: counted from the C++, as no HLS tool counted them.
+"""Operators of the accelerator's modules beside the array, counted from the C++.
 
 Bits of adders (comparisons among them), bits of multiplexers of four inputs, and products. Registers, loop counters,
 addresses and the program's decoder are not counted.
@@ -12,7 +12,7 @@ from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.memories import BEAT_BITS, EXPONENT_BITS, INTEGER_BITS, TAIL_BITS, Sizes
 
-RECIPROCAL_BITS = 64  # of an average's divisor
+POSITION_BITS = 10  # of a field's place in a record
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,96 @@ class Operators:
         return Operators(count * self.adders, count * self.multiplexers, products)
 
 
-def module_operators(architecture: Architecture) -> dict[str, Operators]:
-    """Of each module; depthwise lanes are those beside the processing elements' dot products."""
-    sizes, groups = Sizes(architecture), architecture.c_vec // architecture.k_vec
-    of_maps = _unpacker(sizes.group_record, architecture.k_vec, architecture.block, architecture.max_mantissa_bits)
-    weight_bits = architecture.dense_weight_bits
-    record = architecture.c_vec * weight_bits + architecture.c_vec // architecture.block * EXPONENT_BITS
-    of_weights = _unpacker(record, architecture.c_vec, architecture.block, weight_bits)
-    taps = architecture.k_vec * architecture.depthwise_weight_bits
-    of_taps = _unpacker(taps, architecture.k_vec, architecture.block, architecture.depthwise_weight_bits)
+@dataclass(frozen=True)
+class TailLane:
+    """Bias, residual, activation, pool and rounding of a channel, all in `bits` bits.
+
+    mantissa_bits: of a signed integer that holds any mantissa of a residual or of the output.
+    """
+
+    accumulator_bits: int
+    bits: int
+    mantissa_bits: int
+
+    @property
+    def operators(self) -> Operators:
+        bits, mantissa = self.bits, self.mantissa_bits
+        shift, right_shift = _shifter(bits, bits), 2 * _shifter(bits, bits)  # to the right with half of the last bit
+        finish = Operators(
+            adders=bits * 3,  # bias, residual added or subtracted
+            multiplexers=_shifter(bits, 1 << EXPONENT_BITS) + 2 * shift + _selection(bits, 4),
+            products=(Product(1, bits, bits, bits),),
+        )
+        activate = Operators(
+            adders=bits * 6,  # two clips, rounding, the table's offset and ends
+            multiplexers=2 * _selection(bits, 2) + right_shift + _selection(bits, 4),
+            products=(Product(1, bits, INTEGER_BITS, bits),),
+        )
+        pool = Operators(bits * 2, 2 * _selection(bits, 2), (Product(1, bits, bits, bits),))
+        quantize = Operators(
+            adders=bits * 6,  # magnitude, rounding, the ends of the mantissa's range before and after
+            multiplexers=right_shift + _shifter(mantissa, mantissa) + 3 * _selection(mantissa, 2),
+        )
+        return finish + activate + pool + quantize
+
+
+@dataclass(frozen=True)
+class Unpacker:
+    """A record out of a window over beats: one shift of the whole, then every lane takes its field.
+
+    bits: of a signed integer that holds any mantissa.
+    """
+
+    lanes: int
+    block: int
+    bits: int
+
+    @property
+    def words(self) -> int:
+        """64-bit words of a record that begins anywhere in the first."""
+        return -(-self.record_bits // WORD_BITS) + 1
+
+    @property
+    def line_words(self) -> int:
+        """Of the window: the beats that a record can lie in, and two to spare."""
+        return (-(-self.record_bits // BEAT_BITS) + 1) * BEAT_BITS // WORD_BITS + 2
+
+    @property
+    def record_bits(self) -> int:
+        return self.lanes * self.bits + self.lanes // self.block * EXPONENT_BITS
+
+    @property
+    def operators(self) -> Operators:
+        aligned = _field(WORD_BITS * self.words, self.line_words)
+        blocks = self.lanes // self.block
+        choices = self.words + 1  # what lies behind the record among them
+        fields = self.lanes * _field(self.bits, choices) + blocks * _field(EXPONENT_BITS, choices)
+        places = (self.lanes + blocks) * 2 * POSITION_BITS
+        return Operators(self.lanes * self.bits + places, aligned + fields)
+
+
+def tail_lane(architecture: Architecture) -> TailLane:
+    return TailLane(architecture.accumulator_bits, TAIL_BITS, architecture.max_mantissa_bits + 1)
+
+
+def unpackers(architecture: Architecture) -> tuple[Unpacker, ...]:
+    """Of each channel group of a vector, of residuals, of dense and of depthwise weights."""
+    lanes, block = architecture.k_vec, architecture.block
+    features = Unpacker(lanes, block, architecture.feature_bits)
+    residuals = Unpacker(lanes, block, architecture.max_mantissa_bits + 1)
+    dense = Unpacker(architecture.c_vec, block, architecture.dense_weight_bits)
+    depthwise = Unpacker(lanes, block, architecture.depthwise_weight_bits)
+    return (*(features for _ in range(architecture.c_vec // lanes)), residuals, dense, depthwise)
+
+
+def other_operators(architecture: Architecture) -> dict[str, Operators]:
+    """What else there is in each module; depthwise lanes are beside the processing elements' dot products."""
+    beats = sum((_line(unpacker) for unpacker in unpackers(architecture)), Operators())
     return {
-        "depthwise lanes": _channelwise(architecture) * architecture.k_vec,
-        "loaders": of_maps * (groups + 1) + of_weights + of_taps,  # features, and residuals
-        "tail": _tail_lane(architecture) * architecture.k_vec + _blocks(architecture),
-        "DMA": _packer(sizes.group_record, architecture.k_vec, architecture.max_mantissa_bits),
+        "depthwise lanes": _depthwise_lane(architecture) * architecture.k_vec,
+        "loaders": beats,
+        "tail": _block_exponents(architecture),
+        "DMA": _packer(Sizes(architecture).group_record, architecture.k_vec, architecture.max_mantissa_bits),
     }
 
 
@@ -66,11 +142,17 @@ def _shifter(bits: int, distances: int) -> int:
 
 
 def _selection(bits: int, choices: int) -> int:
-    """Multiplexer bits that choose one of several words."""
-    return bits * -(-(choices - 1) // 3)
+    """Multiplexer bits that choose one of several words: each multiplexer of the tree leaves three fewer."""
+    return -(-bits * (choices - 1) // 3)
 
 
-def _channelwise(architecture: Architecture) -> Operators:
+def _field(bits: int, words: int) -> int:
+    """Multiplexer bits that take a field out of words at any bit: whole words first, then ever shorter steps."""
+    steps = (WORD_BITS // 4, WORD_BITS // 16, WORD_BITS // 64)
+    return _selection(bits + WORD_BITS - 1, words) + sum(bits + step - 1 for step in steps)
+
+
+def _depthwise_lane(architecture: Architecture) -> Operators:
     """A processing element's lane for depthwise layers, behind which its accumulator is shared."""
     left, right = architecture.feature_bits, architecture.depthwise_weight_bits
     bits = architecture.accumulator_bits
@@ -79,29 +161,7 @@ def _channelwise(architecture: Architecture) -> Operators:
     )
 
 
-def _tail_lane(architecture: Architecture) -> Operators:
-    """Bias, residual, activation, pool and rounding of a channel, all in TAIL_BITS."""
-    bits, mantissa = TAIL_BITS, architecture.max_mantissa_bits + 1
-    shift, right_shift = _shifter(bits, bits), 2 * _shifter(bits, bits)  # to the right with half of the last bit
-    finish = Operators(
-        adders=bits * 3,  # bias, residual added or subtracted
-        multiplexers=_shifter(bits, 1 << EXPONENT_BITS) + 2 * shift + _selection(bits, 4),
-        products=(Product(1, bits, bits, bits),),
-    )
-    activate = Operators(
-        adders=bits * 6,  # two clips, rounding, the table's offset and ends
-        multiplexers=2 * _selection(bits, 2) + right_shift + _selection(bits, 4),
-        products=(Product(1, bits, INTEGER_BITS, bits),),
-    )
-    pool = Operators(bits * 2, 2 * _selection(bits, 2), (Product(1, bits, RECIPROCAL_BITS, bits),))
-    quantize = Operators(
-        adders=bits * 6,  # magnitude, rounding, the ends of the mantissa's range before and after
-        multiplexers=right_shift + _shifter(mantissa, mantissa) + 3 * _selection(mantissa, 2),
-    )
-    return finish + activate + pool + quantize
-
-
-def _blocks(architecture: Architecture) -> Operators:
+def _block_exponents(architecture: Architecture) -> Operators:
     """The exponent of every block: the bit length of its magnitudes, those of its neighbours among them."""
     blocks = architecture.k_vec // architecture.block
     return Operators(
@@ -110,14 +170,9 @@ def _blocks(architecture: Architecture) -> Operators:
     )
 
 
-def _unpacker(record_bits: int, lanes: int, block: int, bits: int) -> Operators:
-    """A record out of a window over beats: one shift of the whole, then every lane takes its field."""
-    words = -(-record_bits // WORD_BITS) + 1
-    line_words = (-(-record_bits // BEAT_BITS) + 1) * BEAT_BITS // WORD_BITS + 2
-    aligned = words * (_selection(WORD_BITS, line_words) + _shifter(WORD_BITS, WORD_BITS))
-    beats = line_words * WORD_BITS  # appended and dropped
-    fields = (lanes * bits + lanes // block * EXPONENT_BITS) * (_selection(1, words) + _shifter(1, WORD_BITS))
-    return Operators(lanes * bits, aligned + 2 * beats + fields)
+def _line(unpacker: Unpacker) -> Operators:
+    """The window over beats: a beat is appended at one of few places, or dropped."""
+    return Operators(multiplexers=2 * unpacker.line_words * WORD_BITS)
 
 
 def _packer(record_bits: int, lanes: int, bits: int) -> Operators:

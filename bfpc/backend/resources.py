@@ -1,8 +1,12 @@
 """What an accelerator takes of a device, module by module, and whether it fits.
 
-- array: fitted to synthesis runs (area.py), whose held-out error every estimate carries;
+- array: fitted to synthesis runs (area.py);
 - memories: counted from what the C++ declares (memories.py), mapped to blocks by the rules below;
-- loaders, tail and DMA: operators counted from the C++ (logic.py); their error is not measured.
+- loaders and tail: operators counted from the C++ (logic.py), what most of them are made of scaled to synthesis runs
+  (module_area.py);
+- depthwise lanes and DMA: counted operators alone.
+
+Where logic is fitted, the estimate carries the error on runs that were left out of the fit.
 
 Small memories are shift registers or distributed RAM: FIFOs of two words, as Vitis HLS has it, and whatever holds up to
 SMALL_BITS. All else are block RAMs in the shape that takes the fewest, but for arrays that URAMs take where the device
@@ -13,14 +17,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.area import Fit, array_element, fit
 from bfpc.backend.devices import Device, Family
 from bfpc.backend.dsp_packing import packed_products
-from bfpc.backend.logic import Operators, Product, module_operators
+from bfpc.backend.logic import Operators, Product, TailLane, Unpacker, other_operators, tail_lane, unpackers
 from bfpc.backend.memories import Memory, on_chip_memories
+from bfpc.backend.module_area import TOPS, Module, operators_logic, scale
 
 SMALL_BITS = 1024  # config_storage -auto_srl_max_bits of Vitis HLS (UG1399)
 SMALL_DEPTH = 2  # config_storage -auto_srl_max_depth
@@ -91,10 +96,17 @@ def estimate_area(architecture: Architecture, device: Device) -> Area:
     """What an accelerator takes of a device."""
     found = fit(device.family.target)
     modules = [ModuleArea("array", _array(architecture, device.family, found), found.error)]
-    operators, held = module_operators(architecture), held_memories(device, on_chip_memories(architecture))
+    held, target = held_memories(device, on_chip_memories(architecture)), device.family.target
+    operators, lane = other_operators(architecture), tail_lane(architecture)
+    own = {
+        "loaders": [_scaled(unpacker, device.family) for unpacker in unpackers(architecture)],
+        "tail": [_scaled(lane, device.family)] * architecture.k_vec,
+    }
+    errors = {"loaders": scale(TOPS[Unpacker], target).error, "tail": scale(TOPS[TailLane], target).error}
     for name in dict.fromkeys((*operators, *held)):
         counted = _counted(operators.get(name, Operators()), device.family)
-        modules.append(ModuleArea(name, counted + held.get(name, Resources()), None))
+        whole = sum(own.get(name, []), counted + held.get(name, Resources()))
+        modules.append(ModuleArea(name, whole, errors.get(name)))
     return Area(device, tuple(modules))
 
 
@@ -110,11 +122,14 @@ def _array(architecture: Architecture, family: Family, found: Fit) -> Resources:
     return Resources(logic, dsps=math.ceil(multipliers / family.multiplier.count))
 
 
+def _scaled(module: Module, family: Family) -> Resources:
+    counted = _counted(module.operators, family)
+    return replace(counted, logic=scale(TOPS[type(module)], family.target).factor * counted.logic)
+
+
 def _counted(operators: Operators, family: Family) -> Resources:
-    found = fit(family.target)
-    logic = operators.adders * found.adder_bit + operators.multiplexers * found.multiplexer_bit
     dsps = sum(product.count * _dsps_of(product, family) for product in operators.products)
-    return Resources(logic=logic, dsps=dsps)
+    return Resources(logic=operators_logic(operators, family.target), dsps=dsps)
 
 
 def _dsps_of(product: Product, family: Family) -> int:

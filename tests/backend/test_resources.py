@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bfpc.backend.architecture import Multipliers
+from bfpc.backend.architecture import Architecture
 from bfpc.backend.area import array_luts, fit
 from bfpc.backend.devices import devices, find_device
 from bfpc.backend.memories import Memory
@@ -15,6 +15,7 @@ from bfpc.errors import ConfigError
 from tests.backend.graphs import ARCHITECTURE
 
 ZU9 = find_device("zu9")
+IN_DSPS = replace(ARCHITECTURE, multipliers="dsps")
 
 
 def taken(device: str, kind: str, depth: int, bits: int, copies: int = 1, *, doubled: bool = False) -> Resources:
@@ -67,15 +68,15 @@ def test_the_array_takes_what_the_fit_says() -> None:
 
 def test_dsps_relieve_the_logic_and_are_shared_by_processing_elements() -> None:
     """Operands of 5 and 4 bits: three products in a DSP48E2, so 32 elements take 11 DSPs for a lane."""
-    luts, dsps = (estimate_area(replace(ARCHITECTURE, multipliers=kind), ZU9).modules[0] for kind in ("luts", "dsps"))
+    luts, dsps = (estimate_area(each, ZU9).modules[0] for each in (ARCHITECTURE, IN_DSPS))
     assert dsps.resources.dsps == ARCHITECTURE.c_vec * 11
     assert dsps.resources.logic < luts.resources.logic
 
 
 @pytest.mark.parametrize("field", ["c_vec", "k_vec", "feature_depth", "accumulator_positions"])
-@pytest.mark.parametrize("multipliers", ["luts", "dsps"])
-def test_a_larger_accelerator_takes_more(field: str, multipliers: Multipliers) -> None:
-    smaller = replace(ARCHITECTURE, c_vec=128, multipliers=multipliers)
+@pytest.mark.parametrize("architecture", [ARCHITECTURE, IN_DSPS], ids=["luts", "dsps"])
+def test_a_larger_accelerator_takes_more(field: str, architecture: Architecture) -> None:
+    smaller = replace(architecture, c_vec=128)
     larger = replace(smaller, **{field: 2 * getattr(smaller, field)})
     before, after = (estimate_area(each, ZU9).total for each in (smaller, larger))
     assert before != after
