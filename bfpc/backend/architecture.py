@@ -67,6 +67,10 @@ class Architecture:
     dram_gigabytes_per_second: float = 19.2
 
     @property
+    def on_chip_kilobytes(self) -> int:
+        return self.on_chip_words * 8 // 1024
+
+    @property
     def dram_bytes_per_cycle(self) -> float:
         return self.dram_gigabytes_per_second * 1e3 / self.clock_mhz
 

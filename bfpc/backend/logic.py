@@ -153,12 +153,13 @@ def _field(bits: int, words: int) -> int:
 
 
 def _depthwise_lane(architecture: Architecture) -> Operators:
-    """A processing element's lane for depthwise layers, behind which its accumulator is shared."""
-    left, right = architecture.feature_bits, architecture.depthwise_weight_bits
-    bits = architecture.accumulator_bits
-    return Operators(
-        bits, _shifter(bits, 1 << EXPONENT_BITS) + _selection(bits, 2), (Product(1, left, right, left + right),)
-    )
+    """A processing element's lane for depthwise layers: one tap at a time into the accumulators, and the windows."""
+    left, right, window = architecture.feature_bits, architecture.depthwise_weight_bits, architecture.depthwise_window
+    bits, distances, taps = architecture.accumulator_bits, 1 << EXPONENT_BITS, window**2
+    aligned = left + distances - 1
+    tap = Operators(bits, _shifter(bits, distances) + _selection(bits, 2), (Product(1, left, right, left + right),))
+    products = (Product(taps, aligned, right, aligned + right),)
+    return tap + Operators(taps * bits, window * _shifter(aligned, distances) + taps * _selection(right, 2), products)
 
 
 def _block_exponents(architecture: Architecture) -> Operators:

@@ -14,8 +14,8 @@ from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
 
-Kind = Literal["fifo", "buffer", "port"]
-Module = Literal["buffers", "loaders", "tail", "DMA"]
+Kind = Literal["fifo", "buffer", "port", "beside"]
+Module = Literal["buffers", "loaders", "tail", "DMA", "on-chip memory"]
 
 EXPONENT_BITS = MAX_EXPONENT_RANGE.bit_length()
 BEAT_BITS = WORD_BITS * BEAT_WORDS
@@ -33,7 +33,8 @@ PORT_DEPTH = 256  # beats under way on a memory port: 128 requests of 2
 class Memory:
     """`copies` memories of `depth` words of `bits`, which a function of the C++ declares under a name.
 
-    doubled: DATAFLOW gives each of the two processes that share it one of its own.
+    kind `beside`: beside the accelerator, at ports of it. doubled: DATAFLOW gives each of the two processes that share
+    it one of its own.
     """
 
     module: Module
@@ -53,7 +54,9 @@ class Memory:
 def on_chip_memories(architecture: Architecture) -> tuple[Memory, ...]:
     """All arrays and FIFOs of the accelerator, and what its memory ports hold."""
     sizes = Sizes(architecture)
-    return (*_buffers(sizes), *_fifos(sizes), *_ports())
+    beats = architecture.on_chip_words // BEAT_WORDS
+    on_chip = Memory("on-chip memory", "", "feature memory", "beside", beats, BEAT_BITS)
+    return (*_buffers(sizes), *_fifos(sizes), *_ports(), *([on_chip] if beats else []))
 
 
 @dataclass(frozen=True)

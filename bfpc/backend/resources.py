@@ -144,7 +144,9 @@ def held_memories(device: Device, memories: Iterable[Memory]) -> dict[str, Resou
     """What the memories of each module take. Arrays move to URAMs, the deepest first, while that evens out the two."""
     known = list(memories)
     placed = [_in_blocks(memory, device.family) for memory in known]
-    arrays = [place for place, memory in enumerate(known) if memory.kind == "buffer" and not is_small(memory)]
+    arrays = [
+        place for place, memory in enumerate(known) if memory.kind in ("buffer", "beside") and not is_small(memory)
+    ]
     for place in sorted(arrays, key=lambda place: known[place].depth, reverse=True) if device.urams else ():
         moved = [*placed[:place], _in_urams(known[place]), *placed[place + 1 :]]
         if _fuller(device, moved) < _fuller(device, placed):

@@ -14,7 +14,8 @@ from bfpc.config import ArraySize, Config
 from bfpc.config_sections import LANES
 
 FEATURE_DEPTHS = (1024, 2048, 4096, 8192)
-ACCUMULATOR_POSITIONS = (256, 512, 1024, 2048, 4096)
+ACCUMULATOR_POSITIONS = (256, 1024, 4096)
+ON_CHIP_KILOBYTES = (0, 1024, 4096)
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Buffers:
 
     feature_depth: int
     accumulator_positions: int
+    on_chip_kilobytes: int
 
 
 def list_arrays(config: Config) -> list[ArraySize]:
@@ -37,9 +39,10 @@ def list_arrays(config: Config) -> list[ArraySize]:
 
 def list_buffers(config: Config) -> list[Buffers]:
     return [
-        Buffers(depth, positions)
+        Buffers(depth, positions, on_chip)
         for depth in _tried(config, "feature_depth", FEATURE_DEPTHS)
         for positions in _tried(config, "accumulator_positions", ACCUMULATOR_POSITIONS)
+        for on_chip in _tried(config, "on_chip_kilobytes", ON_CHIP_KILOBYTES)
     ]
 
 
@@ -68,6 +71,7 @@ def join(architectures: list[Architecture]) -> Architecture:
         "depthwise_weight_bits",
         "accumulator_bits",
         "max_mantissa_bits",
+        "depthwise_window",
     )
     widest = {name: max(getattr(each, name) for each in architectures) for name in widths}
     return replace(architectures[0], block=min(each.block for each in architectures), **widest)

@@ -26,13 +26,20 @@ SECTION = (
     "clock_mhz",
     "dram_gigabytes_per_second",
 )
-SHARED_SECTION = ("block", "activation_bits", "weight_bits", "accumulator_bits")  # what one network alone would size
+SHARED_SECTION = (
+    "block",
+    "activation_bits",
+    "weight_bits",
+    "accumulator_bits",
+    "depthwise_window",
+)  # what one network alone would size
 WIDTH, HEIGHT = 7.0, 4.5  # inches
 
 
 def architecture_section(architecture: Architecture, *, shared: bool) -> dict[str, Any]:
     """The keys of the config's `architecture:`; shared: by networks that would each choose other widths."""
-    return {key: getattr(architecture, key) for key in (*SECTION, *(SHARED_SECTION if shared else ()))}
+    keys = (*SECTION, *(SHARED_SECTION if shared else ()))
+    return {key: getattr(architecture, key) for key in keys} | {"on_chip_kilobytes": architecture.on_chip_kilobytes}
 
 
 def architecture_yaml(found: Exploration, config: str, folder: Path) -> str:

@@ -14,7 +14,7 @@ from bfpc.backend.resources import FILL, Resources, estimate_area, held_memories
 from bfpc.errors import ConfigError
 from tests.backend.graphs import ARCHITECTURE
 
-ZU9 = find_device("zu9")
+ZU9, ZU7 = find_device("zu9"), find_device("zu7")
 IN_DSPS = replace(ARCHITECTURE, multipliers="dsps")
 
 
@@ -64,6 +64,13 @@ def test_the_array_takes_what_the_fit_says() -> None:
     assert array.resources == Resources(logic=array_luts(ARCHITECTURE))
     assert array.error == fit("xcup").error
     assert {module.name for module in others} == {"depthwise lanes", "buffers", "loaders", "tail", "DMA"}
+
+
+def test_a_memory_on_chip_takes_the_blocks_that_hold_its_words() -> None:
+    """2 MiB in beats of 512 bits: 32768 of them, in 8 URAMs of 4096 words one behind the other and 8 beside."""
+    with_memory = replace(ARCHITECTURE, on_chip_words=1 << 18)
+    module = next(each for each in estimate_area(with_memory, ZU7).modules if each.name == "on-chip memory")
+    assert module.resources == Resources(urams=8 * 8)
 
 
 def test_dsps_relieve_the_logic_and_are_shared_by_processing_elements() -> None:

@@ -19,6 +19,7 @@ from bfpc.config import ArraySize, Config, load_config
 from bfpc.errors import CapacityError, ConfigError
 from bfpc.explore.candidates import Buffers, join, list_arrays
 from bfpc.explore.explore import Exploration, Point, explore, pareto_front
+from bfpc.explore.front import architecture_section
 from bfpc.explore.timing import Question, Shared, make_timer
 from bfpc.jobs import open_engine
 from bfpc.pipeline import compile_model
@@ -26,7 +27,11 @@ from tests.backend.graphs import ARCHITECTURE
 from tests.networks.random_networks import random_network
 from tests.test_reproducible import tiny_resnet
 
-SMALL = {"feature_depth": 1024, "accumulator_positions": 512}  # leaves the array and its multipliers open
+SMALL = {
+    "feature_depth": 1024,
+    "accumulator_positions": 512,
+    "on_chip_kilobytes": 64,
+}  # leaves the array and its multipliers open
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +62,10 @@ def test_the_compiler_makes_what_the_exploration_promises(
 ) -> None:
     for point in (explored.front[0], explored.chosen):
         array = point.architecture
-        keys = ("c_vec", "k_vec", "feature_depth", "accumulator_positions", "multipliers")
-        config = config_of({key: getattr(array, key) for key in keys}).without_passes()
+        config = config_of(architecture_section(array, shared=False)).without_passes()
         design = compile_model(models[0], config, tmp_path / "build").design
         assert design.schedule.architecture == array
-        assert design.schedule.cycles == point.cycles[0]
+        assert sum(layer.estimated_cycles for layer in design.schedule.layers) == point.cycles[0]
 
 
 def test_nothing_that_fits_beats_the_front(explored: Exploration) -> None:
@@ -136,10 +140,11 @@ def test_an_array_too_large_for_the_device_is_not_timed(models: list[Path]) -> N
 
 
 def test_buffers_that_hold_no_layer_are_no_candidate(models: list[Path]) -> None:
-    config = config_of({"c_vec": 16, "k_vec": 16, "feature_depth": 64, "accumulator_positions": 64})
+    sizes = {"feature_depth": 64, "accumulator_positions": 64, "on_chip_kilobytes": 0}
+    config = config_of({"c_vec": 16, "k_vec": 16, **sizes})
     roomy: Device = replace(find_device("u250"), name="roomy")
     [answer] = make_timer(Shared(tuple(models), config, roomy, None))(Question(1, ArraySize(16, 16)))
-    assert answer.buffers == Buffers(64, 64)
+    assert answer.buffers == Buffers(**sizes)
 
 
 def test_formats_that_are_not_chosen_cannot_be_explored(models: list[Path]) -> None:
