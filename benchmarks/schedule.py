@@ -28,12 +28,10 @@ def measure() -> Iterator[Figure]:
     for name in (*NETWORKS, *(name for name in SMALL if name in available())):
         for preset in PRESETS:
             schedule = make(name, load_config(preset))
-            judged, what = preset == "int54", f"{name} {preset}"
-            bars = (UTILIZATION.get(name), TRAFFIC.get(name)) if judged else (None, None)
-            yield Figure(
-                f"{what}, utilization", 100 * schedule.utilization, "% of the array", bars[0], more_is_better=True
-            )
-            yield Figure(f"{what}, DRAM traffic", schedule.dram_bytes / 1e6, "MB an image", bars[1])
+            what, used = f"{name} {preset}", 100 * schedule.utilization
+            used_bar, moved_bar = (UTILIZATION.get(name), TRAFFIC.get(name)) if preset == "int54" else (None, None)
+            yield Figure(f"{what}, utilization", used, "% of the array", used_bar, more_is_better=True)
+            yield Figure(f"{what}, DRAM traffic", schedule.dram_bytes / 1e6, "MB an image", moved_bar)
             yield Figure(f"{what}, cycles", schedule.cycles / 1e6, "million an image")
             for cause, cycles in list(schedule.simulation.stalls.items())[:2]:
                 yield Figure(f"{what}, array waits for {cause}", 100 * cycles / schedule.cycles, "% of the cycles")
@@ -41,11 +39,12 @@ def measure() -> Iterator[Figure]:
 
 def make(name: str, config: Config) -> Schedule:
     """The schedule of a network on the array of all figures."""
-    settings = {"architecture": config.architecture.model_copy(update=ARRAY)}
-    if name in TRAINED:
-        settings["preprocessing"] = TRAINED[name].preprocessing
+    settings = {
+        "architecture": config.architecture.model_copy(update=ARRAY),
+        "calibration": config.calibration.model_copy(update={"images": 1}),
+        "preprocessing": TRAINED[name].preprocessing if name in TRAINED else config.preprocessing,
+    }
     config = config.without_passes().model_copy(update=settings)
-    config = config.model_copy(update={"calibration": config.calibration.model_copy(update={"images": 1})})
     graph = quantize_network(prepare_network(model(name), config, calibration_pictures(name)), config)
     architecture = size_architecture(graph, config.architecture, config.array_size)
     return make_schedule(graph, architecture, pack_weights(graph, architecture))
