@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ def inspection(found: Inspection) -> RenderableType:
     return Group(
         _table("Arithmetic", formats, ("accumulator",), map(_arithmetic, layers)),
         "",
-        _table("Schedule", ("layer", "limited by"), costs, (_costs(layer, split) for layer in layers)),
+        _table("Schedule", ("layer", "waits most for"), costs, (_costs(layer, split) for layer in layers)),
         "",
         _table("HLS files", ("file", "what it is"), ("lines",), files),
         "",
@@ -104,7 +104,7 @@ def _passes(layer: dict[str, Any]) -> int:
 def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
     return (
         layer["name"],
-        layer["bound"],
+        main_stall(layer["stalls"], layer["cycles"]),
         f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
         *((str(_passes(layer)),) if split else ()),
         _count(layer["macs"]),
@@ -113,6 +113,12 @@ def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
         _count(layer["weight_bytes"]),
         _count(layer["dram_bytes"]),
     )
+
+
+def main_stall(stalls: Mapping[str, int], cycles: int) -> str:
+    """What the array waits for longest, and for which share of the cycles; nothing where that is less than 1 %."""
+    cause, waits = max(stalls.items(), key=lambda stall: stall[1], default=("", 0))
+    return f"{cause} {waits / cycles:.0%}" if waits >= 0.01 * cycles else ""
 
 
 def summary(found: Inspection) -> RenderableType:
@@ -127,6 +133,7 @@ def summary(found: Inspection) -> RenderableType:
     rows = {
         "Network": f"{whole['network']}: {len(whole['layers'])} layers, {_count(whole['macs'])} MACs an image",
         "Array": f"{size}, {_percent(whole['utilization'])} used",
+        "Waits most for": main_stall(whole["stalls"], whole["cycles"]),
         "Time": f"{_count(whole['cycles'])} cycles, {whole['milliseconds']:.3g} ms at {array['clock_mhz']:g} MHz",
         "Weights": f"{_count(weights['bytes'])} bytes, {bits}",
         "DRAM": f"{_count(whole['dram_bytes'])} bytes an image",

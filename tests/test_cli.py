@@ -182,12 +182,13 @@ def test_inspect_shows_every_layer_and_a_tour_of_the_generated_files(build: Path
             layer["activation_format"],
             layer["weight_format"] or "",
             layer["output_format"],
-            layer["bound"],
+            tables.main_stall(layer["stalls"], layer["cycles"]),
             f"{program['tile_height']} x {program['tile_width']}",
             f"{layer['accumulator_bits']} bits",
             f"{layer['utilization']:.1%}",
         ):
             assert cell in rows
+        assert max(layer["stalls"], key=layer["stalls"].get) in rows
     for source in (build / "hls" / "src").iterdir():
         assert f"hls/src/{source.name}" in result.stdout
     assert "notes.txt" not in result.stdout

@@ -36,8 +36,8 @@ class LayerSchedule:
     """One layer. Formats are texts such as `int5bfp/16`; the buffers' fillings are of the largest tile.
 
     activation_format is that of the map the array reads, output_format of the map the layer writes.
-    cycles, stalls, utilization and dram_bytes are the simulator's. estimated_cycles and bound, the process that sets
-    the pace, or memory, are the cost model's, which chose the tile.
+    cycles, stalls, utilization and dram_bytes are the simulator's. The estimates and bound, the process that sets the
+    pace, or memory, are the cost model's, which chose the tile.
     """
 
     name: str
@@ -58,6 +58,7 @@ class LayerSchedule:
     bound: str
     utilization: float
     dram_bytes: int
+    estimated_dram_bytes: int
     weight_bytes: int
     table_bytes: int
     program: LayerProgram
@@ -83,8 +84,16 @@ class Schedule:
         return sum(layer.cycles for layer in self.layers)
 
     @property
+    def estimated_cycles(self) -> int:
+        return sum(layer.estimated_cycles for layer in self.layers)
+
+    @property
     def dram_bytes(self) -> int:
         return sum(layer.dram_bytes for layer in self.layers)
+
+    @property
+    def estimated_dram_bytes(self) -> int:
+        return sum(layer.estimated_dram_bytes for layer in self.layers)
 
     @property
     def utilization(self) -> float:
@@ -163,6 +172,7 @@ def _schedule_layer(
         bound=cost.bound,
         utilization=simulated.utilization,
         dram_bytes=simulated.dram_bytes,
+        estimated_dram_bytes=cost.dram_bytes,
         weight_bytes=WORD_BYTES * work.parameters.words,
         table_bytes=WORD_BYTES * TABLE_WORDS if work.table else 0,
         program=program,
@@ -204,10 +214,11 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
         "network": schedule.network,
         "macs": schedule.macs,
         "cycles": schedule.cycles,
-        "estimated_cycles": sum(layer.estimated_cycles for layer in schedule.layers),
+        "estimated_cycles": schedule.estimated_cycles,
         "stalls": schedule.simulation.stalls,
         "utilization": schedule.utilization,
         "dram_bytes": schedule.dram_bytes,
+        "estimated_dram_bytes": schedule.estimated_dram_bytes,
         "milliseconds": schedule.cycles / (schedule.architecture.clock_mhz * 1e3),
         "architecture": asdict(schedule.architecture),
         "feature_memory_words": schedule.memory.words,
