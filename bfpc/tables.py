@@ -72,7 +72,16 @@ def inspection(found: Inspection) -> RenderableType:
     layers = found.schedule["layers"]
     formats = ("layer", "operator", "reads", "weights", "writes")
     split = any(_passes(layer) > 1 for layer in layers)
-    costs = ("tile", *(("passes",) if split else ()), "MACs", "cycles", "array\nused", "weight\nbytes", "DRAM\nbytes")
+    costs = (
+        "tile",
+        *(("passes",) if split else ()),
+        "MACs",
+        "cycles",
+        "array\nused",
+        "weight\nbytes",
+        "read",
+        "DRAM\nbytes",
+    )
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
         _table("Arithmetic", formats, ("accumulator",), map(_arithmetic, layers)),
@@ -111,6 +120,7 @@ def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
         _count(layer["cycles"]),
         _percent(layer["utilization"]),
         _count(layer["weight_bytes"]),
+        f"{layer['weight_reads']} x" if layer["weight_reads"] else "",
         _count(layer["dram_bytes"]),
     )
 

@@ -60,6 +60,7 @@ class LayerSchedule:
     dram_bytes: int
     estimated_dram_bytes: int
     weight_bytes: int
+    weight_reads: int
     table_bytes: int
     program: LayerProgram
 
@@ -174,6 +175,7 @@ def _schedule_layer(
         dram_bytes=simulated.dram_bytes,
         estimated_dram_bytes=cost.dram_bytes,
         weight_bytes=WORD_BYTES * work.parameters.words,
+        weight_reads=program.tiles_vertical * program.tiles_horizontal if work.parameters.words else 0,
         table_bytes=WORD_BYTES * TABLE_WORDS if work.table else 0,
         program=program,
     )

@@ -215,6 +215,8 @@ def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> No
         assert f"< 2^{layer['accumulator_bits'] - 1}" in layer["accumulator_proof"]
         assert 0 <= layer["utilization"] <= 1
         assert layer["bound"] in ("array", "weights", "load", "residual", "tail", "store", "memory")
+        tiles = layer["program"]["tiles_vertical"] * layer["program"]["tiles_horizontal"]
+        assert layer["weight_reads"] == (tiles if layer["weight_bytes"] else 0)
         assert list(layer["program"]) == [field.name for field in FIELDS]
 
 
