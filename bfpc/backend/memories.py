@@ -5,7 +5,7 @@ A test reads the declarations of the rendered C++ and holds this table equal to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,8 @@ WEIGHT_FIFO_DEPTH = 512
 STEP_FIFO_DEPTH = 2
 PLAN_DEPTH = 16
 OUTPUT_FIFO_DEPTH = 64
+DRAM_PORTS = ("features", "residuals", "outputs", "weights", "program")
+ON_CHIP_PORTS = ("on_chip_features", "on_chip_residuals", "on_chip_outputs")
 PORT_DEPTH = 256  # beats under way on a memory port: 128 requests of 2
 
 
@@ -54,9 +56,7 @@ class Memory:
 def on_chip_memories(architecture: Architecture) -> tuple[Memory, ...]:
     """All arrays and FIFOs of the accelerator, and what its memory ports hold."""
     sizes = Sizes(architecture)
-    beats = architecture.on_chip_words // BEAT_WORDS
-    on_chip = Memory("on-chip memory", "", "feature memory", "beside", beats, BEAT_BITS)
-    return (*_buffers(sizes), *_fifos(sizes), *_ports(), *([on_chip] if beats else []))
+    return (*_buffers(sizes), *_fifos(sizes), *_ports(DRAM_PORTS), *_on_chip(architecture))
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,15 @@ def _fifos(sizes: Sizes) -> Iterator[Memory]:
     yield Memory("DMA", "store_region", "beats", "fifo", chunk, stored_beat)
 
 
-def _ports() -> Iterator[Memory]:
-    """What a memory port's adapter keeps: the beats of the requests under way."""
-    on_chip = ("on_chip_features", "on_chip_residuals", "on_chip_outputs")
-    for name in ("features", "residuals", "outputs", "weights", *on_chip):
-        yield Memory("DMA", "bfpc_accelerator", name, "port", PORT_DEPTH, BEAT_BITS)
-    yield Memory("DMA", "bfpc_accelerator", "program", "port", PORT_DEPTH, INTEGER_BITS)
+def _ports(names: Iterable[str]) -> Iterator[Memory]:
+    """What the adapters of memory ports keep: the beats of the requests under way."""
+    for name in names:
+        bits = INTEGER_BITS if name == "program" else BEAT_BITS
+        yield Memory("DMA", "bfpc_accelerator", name, "port", PORT_DEPTH, bits)
+
+
+def _on_chip(architecture: Architecture) -> Iterator[Memory]:
+    """The memory on chip and its ports; without one, the ports are left unconnected."""
+    if beats := architecture.on_chip_words // BEAT_WORDS:
+        yield Memory("on-chip memory", "", "feature memory", "beside", beats, BEAT_BITS)
+        yield from _ports(ON_CHIP_PORTS)
