@@ -66,7 +66,7 @@ class StoreTrips:
 def region_trips(
     layout: FeatureLayout, address: int, region: tuple[range, range], vectors: int, streams: int
 ) -> RegionTrips:
-    """Reading the rows and columns `region` of the map at word `address`, in as many vectors of `streams` channel groups.
+    """Reading rows and columns of the map at word `address`, in as many vectors, each of `streams` channel groups.
 
     Bursts are of one group's chunk of a row, empty ones beyond the map.
     """
