@@ -1,9 +1,8 @@
 """The schedule, simulated event by event: cycles, what the array waits for, and when each process is at work.
 
-Every process of the generated hardware makes the trips that `trips` counts, a cycle each; FIFOs are as deep as the
-hardware's; DRAM is one server for all ports. Layers run one after the other. What is simplified: data move in pieces
-of up to PIECE positions, each with its share of a row's trips; a loop's pipeline has PIPELINE_DEPTH stages whatever it
-does; DRAM serves requests at its full rate, whatever their addresses.
+Layers run one after the other. What is simplified: data move in pieces of about PIECE positions, each with its share of
+a row's trips; a loop's pipeline has PIPELINE_DEPTH stages whatever it does; DRAM serves requests at its full rate,
+whatever their addresses.
 """
 
 from __future__ import annotations
@@ -15,29 +14,17 @@ from functools import partial
 from itertools import accumulate, groupby, pairwise
 
 import numpy as np
-from simpy.events import Event
 
-from bfpc.backend.architecture import (
-    BEAT_WORDS,
-    CHUNK_POSITIONS,
-    OUTPUT_FIFO_DEPTH,
-    STEP_FIFO_DEPTH,
-    WEIGHT_FIFO_DEPTH,
-    Architecture,
-)
-from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
-from bfpc.backend.cost_model import MEMORY_LATENCY, ON_CHIP_LATENCY, PIPELINE_DEPTH, LayerWork
-from bfpc.backend.dataflow import NOW, Dataflow, Events, Fifo, Memory, Process, Ready, make
+from bfpc.backend.architecture import BEAT_WORDS
+from bfpc.backend.bit_packing import WORD_BYTES
+from bfpc.backend.cost_model import LayerWork
 from bfpc.backend.geometry import Span
-from bfpc.backend.program import LAYER_WORDS, LayerProgram
-from bfpc.backend.trips import PIECE, RegionTrips, TileTrips, tile_trips, weight_trips
+from bfpc.backend.layer_processes import BEAT_BYTES, LayerProcesses
+from bfpc.backend.program import LayerProgram
+from bfpc.backend.trips import TileTrips, tile_trips, weight_trips
 from bfpc.backend.weight_image import TABLE_WORDS
-from bfpc.numerics.format import MAX_EXPONENT_RANGE
 
-BEAT_BYTES = WORD_BYTES * BEAT_WORDS
-OUTSTANDING_BEATS = 256  # that a read port has requested and not got yet: 128 bursts of 2
 LEAD, PERIOD, TRAIL = 8, BEAT_WORDS, 2  # rows of alike spatial tiles that are simulated where there are many
-WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ def simulate(layers: Iterable[tuple[LayerWork, LayerProgram]]) -> Simulation:
 def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> LayerSimulation:
     """Simulates one layer of a schedule. Of many alike rows of spatial tiles a sample stands for the others."""
     sample = [(tile, times) for row, times in _sample(work, program) for tile in row]
-    layer = _Layer(work, program, [tile for tile, _ in sample])
+    layer = LayerProcesses(work, program, [tile for tile, _ in sample])
     layer.flow.run(layer.run())
     spans = list(zip(pairwise(layer.flow.marks), (*(times for _, times in sample), 1), strict=True))
     passed = list(accumulate((times * (end.cycle - begin.cycle) for (begin, end), times in spans), initial=start))
@@ -141,7 +128,7 @@ def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> La
     )
 
 
-def _intervals(layer: _Layer, passed: list[int]) -> tuple[Interval, ...]:
+def _intervals(layer: LayerProcesses, passed: list[int]) -> tuple[Interval, ...]:
     """What a sampled tile takes is stretched to what the tiles take that it stands for."""
     marks = [mark.cycle for mark in layer.flow.marks]
     intervals = [
@@ -182,242 +169,3 @@ def _dram_bytes(work: LayerWork, tile: TileTrips) -> int:
     read = sum(int(region.beats.sum()) for role, region in regions.items() if region and role not in work.on_chip)
     written = 0 if "output" in work.on_chip else int(tile.store.words.sum())
     return BEAT_BYTES * (read + tile.weight_beats) + WORD_BYTES * written
-
-
-class _Layer:
-    """The processes of a layer, each of which goes from spatial tile to spatial tile by itself."""
-
-    def __init__(self, work: LayerWork, program: LayerProgram, tiles: list[TileTrips]) -> None:
-        self.work, self.program, self.tiles = work, program, tiles
-        self.processes: list[Process] = []
-        self.array = self._process("array")
-        self.tail, self.store, self.writes = map(self._process, ("tail", "store", "writes"))
-        self.flow = Dataflow(self.array)
-        self.dram = Memory("DRAM", work.architecture.dram_bytes_per_cycle, MEMORY_LATENCY)
-        self.on_chip_reads, self.on_chip_writes = (
-            Memory("on-chip memory", BEAT_BYTES, ON_CHIP_LATENCY) for _ in range(2)
-        )
-
-    def _process(self, name: str) -> Process:
-        self.processes.append(Process(name))
-        return self.processes[-1]
-
-    def run(self) -> Events:
-        """First the program record and a table, then all processes at the same time, until the last word is stored."""
-        flow = self.flow
-        yield from flow.wait_until(self.array, MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH, "program")
-        if self.work.table:
-            self.dram.serve(flow.now, WORD_BYTES * TABLE_WORDS)
-            ready = flow.now + MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH
-            yield from flow.wait_until(self.array, ready, "table")
-        features = [tile.features for tile in self.tiles]
-        residual = [tile.residual for tile in self.tiles if tile.residual is not None]
-        vectors = self._load("feature", "input", features, self.array)
-        residuals = self._load("residual", "residual", residual, self.tail)
-        steps, parameters = self._load_weights()
-        sums = Fifo(flow, (self.array, self.tail), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH)
-        outputs = Fifo(flow, (self.tail, self.store), OUTPUT_FIFO_DEPTH, 3 * PIPELINE_DEPTH)  # of three loops
-        beats = Fifo(flow, (self.store, self.writes), _chunk_beats(self.work.architecture), PIPELINE_DEPTH)
-        for events in (
-            _run_array(flow, self.array, self.tiles, vectors, steps, sums),
-            _run_tail(flow, self.tail, self.tiles, sums, parameters, residuals, outputs, self.program),
-            _pack_outputs(flow, self.store, self.tiles, outputs, beats),
-        ):
-            self._start(events)
-        memory = self.on_chip_writes if "output" in self.work.on_chip else self.dram
-        yield self._start(_write_beats(flow, self.writes, self.tiles, beats, memory))
-
-    def _start(self, events: Events) -> Event:
-        return self.flow.environment.process(events)
-
-    def _load(self, name: str, role: str, regions: list[RegionTrips], consumer: Process) -> Fifo:
-        """The two processes that read and unpack a map, and the FIFO of what they make."""
-        flow, memory = self.flow, self.on_chip_reads if role in self.work.on_chip else self.dram
-        architecture = self.work.architecture
-        streams, capacity = (
-            (architecture.c_vec // architecture.k_vec, architecture.feature_depth)
-            if role == "input"
-            else (1, architecture.accumulator_positions)
-        )
-        reads, unpacks = self._process(f"{name} reads"), self._process(f"{name}s")
-        depth = streams * _chunk_beats(architecture) + OUTSTANDING_BEATS
-        beats = Fifo(flow, (reads, unpacks), depth, late=memory.name)
-        records = Fifo(flow, (unpacks, consumer), capacity, PIPELINE_DEPTH)
-        self._start(_read_region(flow, reads, regions, memory, beats))
-        self._start(_unpack_region(flow, unpacks, regions, beats, records))
-        return records
-
-    def _load_weights(self) -> tuple[Fifo, Fifo]:
-        """The two processes of the weights, and the FIFOs of steps and of the tail's parameters."""
-        flow, reads, unpacks = self.flow, self._process("weight reads"), self._process("weights")
-        beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + OUTSTANDING_BEATS, late=self.dram.name)
-        records = max(int(part.steps.max()) for part in self.tiles[0].weights)
-        steps = Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH)
-        parameters = Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH)
-        self._start(_read_weights(flow, reads, self.tiles, self.dram, beats))
-        self._start(_unpack_weights(flow, unpacks, self.tiles, beats, steps, parameters))
-        return steps, parameters
-
-
-def _chunk_beats(architecture: Architecture) -> int:
-    """CHUNK_FIFO_DEPTH of architecture.hpp: beats of two chunks of the longest records."""
-    blocks, exponent_bits = architecture.k_vec // architecture.block, MAX_EXPONENT_RANGE.bit_length()
-    record_bits = architecture.k_vec * architecture.max_mantissa_bits + blocks * exponent_bits
-    return 2 * (-(-CHUNK_POSITIONS * record_bits // (WORD_BITS * BEAT_WORDS)) + 1)
-
-
-def _read_region(
-    flow: Dataflow, process: Process, regions: Iterable[RegionTrips], memory: Memory, beats: Fifo
-) -> Events:
-    for region in regions:
-        for read, count, _, _ in region.pieces:
-            if count:
-                yield from beats.room(count)
-                beats.put(count, memory.serve(flow.now, BEAT_BYTES * count) + memory.latency)
-            yield flow.work(process, read)
-        yield from flow.end_tile(process, PIPELINE_DEPTH)
-
-
-def _unpack_region(
-    flow: Dataflow, process: Process, regions: Iterable[RegionTrips], beats: Fifo, records: Fifo
-) -> Events:
-    for region in regions:
-        for _, count, trips, positions in region.pieces:
-            ready = yield from beats.take(count)
-            yield from make(flow, process, trips, ready, beats.late, records, positions)
-        yield from flow.end_tile(process, PIPELINE_DEPTH)
-
-
-def _read_weights(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], memory: Memory, beats: Fifo) -> Events:
-    for tile in tiles:
-        for first in range(0, tile.weight_beats, WEIGHT_BURST):
-            count = min(WEIGHT_BURST, tile.weight_beats - first)
-            yield from beats.room(count)
-            beats.put(count, memory.serve(flow.now, BEAT_BYTES * count) + memory.latency)
-            yield flow.work(process, count)
-        yield from flow.end_tile(process, PIPELINE_DEPTH)
-
-
-def _unpack_weights(
-    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, steps: Fifo, parameters: Fifo
-) -> Events:
-    """Loops over the fields of a channel tile's parameters, each with a pipeline of its own, then over its steps."""
-    for tile in tiles:
-        for part in tile.weights:
-            ready = yield from beats.take(int(part.beats[0]))
-            yield from make(flow, process, part.parameters, ready, beats.late, parameters, 1)
-            yield from flow.refill(process, part.fields * PIPELINE_DEPTH)
-            for trips, count in part.pieces:
-                ready = yield from beats.take(count)
-                yield from make(flow, process, trips, ready, beats.late, steps, trips)
-            yield from flow.refill(process, PIPELINE_DEPTH)
-        yield from flow.end_tile(process, 0)
-
-
-@dataclass
-class _Array:
-    """missing: vectors that the array has not taken yet. In a tile's first cycles it takes one in each."""
-
-    flow: Dataflow
-    process: Process
-    vectors: Fifo
-    sums: Fifo
-    missing: int = 0
-
-    def advance(self, cycles: int, positions: int = 0) -> Events:
-        """So many cycles, in which the sums of `positions` leave."""
-        while self.missing and cycles > PIECE and not positions:
-            yield from self.advance(PIECE)
-            cycles -= PIECE
-        taken = min(cycles, self.missing)
-        self.missing -= taken
-        first, last = yield from self.vectors.take(taken)
-        ready = Ready(first, last + cycles - taken if taken else 0)
-        yield from make(self.flow, self.process, cycles, ready, self.vectors.late, self.sums, positions)
-
-
-def _run_array(
-    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], vectors: Fifo, steps: Fifo, sums: Fifo
-) -> Events:
-    array = _Array(flow, process, vectors, sums)
-    for tile in tiles:
-        array.missing = tile.features.vectors
-        yield from array.advance(tile.array.fill)
-        for part in tile.weights:
-            for cycles, (records, _) in zip(tile.array.steps.tolist(), part.pieces, strict=True):
-                ready = yield from steps.take(records)
-                yield from flow.wait_until(process, ready.last, steps.late)
-                yield from array.advance(cycles)
-            for cycles, positions in tile.array.sweep:
-                yield from array.advance(cycles, positions)
-        yield from flow.end_tile(process, PIPELINE_DEPTH)
-        flow.mark()
-    flow.finish(process, Process("end", waits_for=sums.consumer))
-
-
-def _run_tail(
-    flow: Dataflow,
-    process: Process,
-    tiles: Iterable[TileTrips],
-    sums: Fifo,
-    parameters: Fifo,
-    residuals: Fifo,
-    outputs: Fifo,
-    program: LayerProgram,
-) -> Events:
-    """Where pooling windows overlap, a channel tile's positions are collected before its windows."""
-    for tile in tiles:
-        for _ in tile.weights:
-            ready = yield from parameters.take(1)
-            yield from flow.wait_until(process, ready.last, parameters.late)
-            if program.residual_broadcast:
-                ready = yield from residuals.take(1)
-                yield from flow.wait_until(process, ready.last, residuals.late)
-            passed = 0
-            for _, positions in tile.array.sweep:
-                ready = yield from sums.take(positions)
-                other = NOW
-                if program.residual and not program.residual_broadcast:
-                    other = yield from residuals.take(positions)
-                late = sums.late if ready.last >= other.last else residuals.late
-                both = Ready(max(ready.first, other.first), max(ready.last, other.last))
-                made = _made(tile, passed + positions) - _made(tile, passed)
-                passed += positions
-                yield from make(flow, process, positions, both, late, outputs, made)
-            if tile.window is not None:
-                yield from flow.refill(process, PIPELINE_DEPTH)
-                for positions in _pieces(tile.outputs):
-                    yield from make(flow, process, positions * tile.window, NOW, process, outputs, positions)
-                yield from flow.refill(process, PIPELINE_DEPTH)
-        yield from flow.end_tile(process, PIPELINE_DEPTH if tile.window is None else 0)
-    flow.finish(process, outputs.consumer)
-
-
-def _made(tile: TileTrips, positions: int) -> int:
-    """Outputs of a channel tile's first positions as they pass: none where windows are pooled later."""
-    return positions * tile.outputs // tile.array.positions if tile.window is None else 0
-
-
-def _pack_outputs(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], outputs: Fifo, beats: Fifo) -> Events:
-    for tile in tiles:
-        for packed, positions, count, _, _ in tile.store.pieces:
-            ready = yield from outputs.take(positions)
-            yield from make(flow, process, packed, ready, outputs.late, beats, count)
-        yield from flow.end_tile(process, PIPELINE_DEPTH)
-    flow.finish(process, beats.consumer)
-
-
-def _write_beats(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, memory: Memory) -> Events:
-    for tile in tiles:
-        for _, _, count, written, words in tile.store.pieces:
-            ready = yield from beats.take(count)
-            yield from flow.wait_until(process, max(ready.first, ready.last - written), beats.late)
-            served = memory.serve(flow.now, WORD_BYTES * words)
-            yield flow.work(process, written)
-            yield from flow.wait_until(process, served, memory.name)
-        yield from flow.end_tile(process, PIPELINE_DEPTH)
-    yield from flow.wait_until(process, flow.now + memory.latency, memory.name)
-
-
-def _pieces(positions: int) -> list[int]:
-    return [min(PIECE, positions - first) for first in range(0, positions, PIECE)]
