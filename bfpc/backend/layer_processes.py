@@ -14,23 +14,20 @@ from simpy.events import Event
 
 from bfpc.backend.architecture import (
     BEAT_WORDS,
-    CHUNK_POSITIONS,
     OUTPUT_FIFO_DEPTH,
     STEP_FIFO_DEPTH,
     WEIGHT_FIFO_DEPTH,
-    Architecture,
 )
 from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.cost_model import MEMORY_LATENCY, ON_CHIP_LATENCY, PIPELINE_DEPTH, LayerWork
 from bfpc.backend.dataflow import NOW, Dataflow, Events, Fifo, Memory, Process, Ready, make
-from bfpc.backend.map_trips import BEAT_BITS, PIECE, RegionTrips
+from bfpc.backend.map_trips import PIECE, RegionTrips
+from bfpc.backend.memories import PORT_DEPTH, Sizes
 from bfpc.backend.program import LAYER_WORDS, LayerProgram
 from bfpc.backend.trips import TileTrips
 from bfpc.backend.weight_image import TABLE_WORDS
-from bfpc.numerics.format import MAX_EXPONENT_RANGE
 
 BEAT_BYTES = WORD_BYTES * BEAT_WORDS
-OUTSTANDING_BEATS = 256  # that a read port has requested and not got yet: 128 bursts of 2
 WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
 
 
@@ -67,7 +64,7 @@ class LayerProcesses:
         steps, parameters = self._load_weights()
         sums = Fifo(flow, (self.array, self.tail), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH)
         outputs = Fifo(flow, (self.tail, self.store), OUTPUT_FIFO_DEPTH, 3 * PIPELINE_DEPTH)  # of three loops
-        beats = Fifo(flow, (self.store, self.writes), _chunk_beats(self.work.architecture), PIPELINE_DEPTH)
+        beats = Fifo(flow, (self.store, self.writes), Sizes(self.work.architecture).chunk_fifo_depth, PIPELINE_DEPTH)
         for events in (
             _run_array(flow, self.array, self.tiles, vectors, steps, sums),
             _run_tail(flow, self.tail, self.tiles, sums, parameters, residuals, outputs, self.program),
@@ -90,7 +87,7 @@ class LayerProcesses:
             else (1, architecture.accumulator_positions)
         )
         reads, unpacks = self._process(f"{name} reads"), self._process(f"{name}s")
-        depth = streams * _chunk_beats(architecture) + OUTSTANDING_BEATS
+        depth = streams * Sizes(architecture).chunk_fifo_depth + PORT_DEPTH
         beats = Fifo(flow, (reads, unpacks), depth, late=memory.name)
         records = Fifo(flow, (unpacks, consumer), capacity, PIPELINE_DEPTH)
         self._start(_read_region(flow, reads, regions, memory, beats))
@@ -100,20 +97,13 @@ class LayerProcesses:
     def _load_weights(self) -> tuple[Fifo, Fifo]:
         """The two processes of the weights, and the FIFOs of steps and of the tail's parameters."""
         flow, reads, unpacks = self.flow, self._process("weight reads"), self._process("weights")
-        beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + OUTSTANDING_BEATS, late=self.dram.name)
+        beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + PORT_DEPTH, late=self.dram.name)
         records = max(int(part.steps.max()) for part in self.tiles[0].weights)
         steps = Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH)
         parameters = Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH)
         self._start(_read_weights(flow, reads, self.tiles, self.dram, beats))
         self._start(_unpack_weights(flow, unpacks, self.tiles, beats, steps, parameters))
         return steps, parameters
-
-
-def _chunk_beats(architecture: Architecture) -> int:
-    """CHUNK_FIFO_DEPTH of architecture.hpp: beats of two chunks of the longest records."""
-    blocks, exponent_bits = architecture.k_vec // architecture.block, MAX_EXPONENT_RANGE.bit_length()
-    record_bits = architecture.k_vec * architecture.max_mantissa_bits + blocks * exponent_bits
-    return 2 * (-(-CHUNK_POSITIONS * record_bits // BEAT_BITS) + 1)
 
 
 def _read_region(

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from bfpc.backend.architecture import BEAT_WORDS, LINE_POSITIONS, Architecture
+from bfpc.backend.architecture import (
+    BEAT_WORDS,
+    CHUNK_POSITIONS,
+    LINE_POSITIONS,
+    OUTPUT_FIFO_DEPTH,
+    STEP_FIFO_DEPTH,
+    WEIGHT_FIFO_DEPTH,
+    Architecture,
+)
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
@@ -21,11 +29,7 @@ EXPONENT_BITS = MAX_EXPONENT_RANGE.bit_length()
 BEAT_BITS = WORD_BITS * BEAT_WORDS
 INTEGER_BITS = 32  # of int32_t
 TAIL_BITS = 64  # of tail_t
-CHUNK_POSITIONS = 64
-WEIGHT_FIFO_DEPTH = 512
-STEP_FIFO_DEPTH = 2
 PLAN_DEPTH = 16
-OUTPUT_FIFO_DEPTH = 64
 DRAM_PORTS = ("features", "residuals", "outputs", "weights", "program")
 ON_CHIP_PORTS = ("on_chip_features", "on_chip_residuals", "on_chip_outputs")
 PORT_DEPTH = 256  # beats under way on a memory port: 128 requests of 2
