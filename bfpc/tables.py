@@ -72,16 +72,7 @@ def inspection(found: Inspection) -> RenderableType:
     layers = found.schedule["layers"]
     formats = ("layer", "operator", "reads", "weights", "writes")
     split = any(_passes(layer) > 1 for layer in layers)
-    costs = (
-        "tile",
-        *(("passes",) if split else ()),
-        "MACs",
-        "cycles",
-        "array\nused",
-        "weight\nbytes",
-        "read",
-        "DRAM\nbytes",
-    )
+    costs = ("tiles", *(("passes",) if split else ()), "MACs", "cycles", "array\nused", "weight\nbytes", "DRAM\nbytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
         _table("Arithmetic", formats, ("accumulator",), map(_arithmetic, layers)),
@@ -114,15 +105,21 @@ def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
     return (
         layer["name"],
         main_stall(layer["stalls"], layer["cycles"]),
-        f"{layer['program']['tile_height']} x {layer['program']['tile_width']}",
+        _tiles(layer["program"]),
         *((str(_passes(layer)),) if split else ()),
         _count(layer["macs"]),
         _count(layer["cycles"]),
         _percent(layer["utilization"]),
         _count(layer["weight_bytes"]),
-        f"{layer['weight_reads']} x" if layer["weight_reads"] else "",
         _count(layer["dram_bytes"]),
     )
+
+
+def _tiles(program: dict[str, Any]) -> str:
+    """How many spatial tiles there are, for each of which the weights are read, and their size."""
+    count = program["tiles_vertical"] * program["tiles_horizontal"]
+    size = f"{program['tile_height']} x {program['tile_width']}"
+    return size if count == 1 else f"{count} of {size}"
 
 
 def main_stall(stalls: Mapping[str, int], cycles: int) -> str:

@@ -27,48 +27,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, product
 
-from bfpc.backend.architecture import BEAT_WORDS, FILL_LATENCY, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES
 from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
+from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
-from bfpc.backend.geometry import Axis, Span
+from bfpc.backend.geometry import Span
+from bfpc.backend.layer_work import BuffersUsed, LayerWork, Tile, buffers_used, pools_in_order
 from bfpc.backend.program import LAYER_WORDS
 from bfpc.backend.weight_image import TABLE_WORDS
-from bfpc.backend.weight_stream import ParameterLayout
-from bfpc.ir.operators import Pair, Window
-from bfpc.numerics.digits import digits_of
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
 ON_CHIP_LATENCY = 16
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Output rows and columns of a spatial tile."""
-
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class BuffersUsed:
-    """What a tile fills: vectors of features, positions of accumulators, and of a line that windows move along."""
-
-    feature_vectors: int
-    accumulator_positions: int
-    line_positions: int
-
-    def fit(self, architecture: Architecture) -> bool:
-        return (
-            self.feature_vectors <= architecture.feature_depth
-            and self.accumulator_positions <= architecture.accumulator_positions
-            and self.line_positions <= LINE_POSITIONS
-        )
 
 
 @dataclass(frozen=True)
@@ -79,90 +52,6 @@ class Cost:
     bound: str
     dram_bytes: int
     buffers: BuffersUsed
-
-
-@dataclass(frozen=True)
-class LayerWork:
-    """A layer as the cost model sees it.
-
-    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip:
-    which of `input`, `residual` and `output` lie on chip.
-    """
-
-    name: str
-    vertical: Axis
-    horizontal: Axis
-    input: FeatureLayout
-    output: FeatureLayout
-    residual: FeatureLayout | None
-    parameters: ParameterLayout
-    pool: Window | None
-    table: bool
-    kernel: Pair
-    on_chip: frozenset[str]
-    architecture: Architecture
-
-    @property
-    def vectors(self) -> int:
-        """Vectors of c_vec input channels that a tile holds."""
-        return -(-self.input.shape[0] // self.architecture.c_vec)
-
-    @property
-    def steps(self) -> int:
-        """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
-        dense = self.parameters.dense
-        return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
-
-    @property
-    def windows(self) -> bool:
-        """Whether all taps of a depthwise filter multiply in one cycle."""
-        window, axes = self.architecture.depthwise_window, (self.vertical, self.horizontal)
-        plain = all(axis.dilation == axis.input_dilation == 1 and axis.pad_mode == "zero" for axis in axes)
-        weighted = self.parameters.weight_format is not None and not self.parameters.dense
-        return weighted and plain and max(self.kernel) <= window
-
-    @property
-    def activation_digits(self) -> int:
-        """Digits of the input's mantissas; only dense layers split them."""
-        dense, width = self.parameters.dense, self.architecture.activation_bits
-        return digits_of(self.input.format.magnitude_bits, width) if dense else 1
-
-    @property
-    def weight_digits(self) -> int:
-        """Digits of the weights' mantissas; only dense layers split them."""
-        dense, format = self.parameters.dense, self.parameters.weight_format
-        return digits_of(format.magnitude_bits, self.architecture.weight_bits) if dense and format is not None else 1
-
-    @property
-    def macs(self) -> int:
-        """Multiplications of one image, positions of zero padding included.
-
-        Output channels times input channels of the weights, times the positions that each tap meets: all of them, or
-        where the map is dilated those at which it sees none of the zeros in between.
-        """
-        shape = self.parameters.weight_shape
-        if shape is None:
-            return 0
-        rows, columns = (axis.met(range(axis.array_size)) for axis in (self.vertical, self.horizontal))
-        return shape[0] * shape[1] * _total(rows) * _total(columns)
-
-    @property
-    def products(self) -> int:
-        """Multiplications of the array: of wide mantissas one for each pair of digits."""
-        return self.macs * self.activation_digits * self.weight_digits
-
-    @property
-    def dilated(self) -> bool:
-        """Whether zeros stand between the positions of the map."""
-        return (self.vertical.input_dilation, self.horizontal.input_dilation) != (1, 1)
-
-    @cached_property
-    def channel_tiles(self) -> tuple[range, ...]:
-        return self.parameters.tiles
-
-    def cycles_of(self, size: float) -> int:
-        """Cycles in which memory moves `size` bytes."""
-        return math.ceil(size / self.architecture.dram_bytes_per_cycle)
 
 
 @dataclass(frozen=True)
@@ -188,14 +77,6 @@ def layer_cost(work: LayerWork, tile: Tile) -> Cost:
         dram_bytes=table_bytes + sum(count * cost.dram_bytes for cost, count in costs),
         buffers=buffers_used(work, tile),
     )
-
-
-def buffers_used(work: LayerWork, tile: Tile) -> BuffersUsed:
-    """What the largest of a layer's tiles fills."""
-    spans = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
-    rows, columns = (max(len(span.region) for span in along) for along in spans)
-    array_rows, array_columns = (max(len(span.array) for span in along) for along in spans)
-    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, columns if work.windows else 0)
 
 
 def tile_costs(work: LayerWork, tile: Tile) -> list[tuple[TileCost, int]]:
@@ -260,12 +141,6 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
         finish=windows + store // len(row.output) + 4 * PIPELINE_DEPTH + latency,
         dram_bytes=WORD_BYTES * in_dram,
     )
-
-
-def pools_in_order(pool: Window, columns: int) -> bool:
-    """Whether windows are pooled as positions arrive: each is of one, and a row of them is long enough."""
-    apart = pool.stride == pool.kernel and not any(pool.pads)
-    return apart and (columns == 1 or columns * pool.kernel[1] >= MIN_STEP_CYCLES)
 
 
 def _residual_region(work: LayerWork, row: Span, column: Span) -> tuple[FeatureLayout, range, range] | None:
@@ -339,59 +214,6 @@ def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
         )
         cycles += vectors * taps + drain
     return cycles
-
-
-def fill_cycles(work: LayerWork, row: Span, column: Span) -> int:
-    """Cycles that the array waits for a tile's features, of which it takes one vector per cycle.
-
-    The read that comes earliest before its vector says it.
-    """
-    height, width = len(row.region), len(column.region)
-    depth = work.vectors * height * width
-    if work.windows:
-        return min(FILL_LATENCY + 1, depth)
-    vertical, horizontal = work.vertical.taps(row.array), work.horizontal.taps(column.array)
-    pairs = work.activation_digits * work.weight_digits
-    sweeps = [max(rows * columns, MIN_STEP_CYCLES) for _, rows in vertical for _, columns in horizontal]
-    starts = accumulate((pairs * cycles for cycles in sweeps), initial=0)
-    tiles = 1 if work.parameters.dense else work.architecture.c_vec // work.architecture.k_vec
-    vector_cycles = tiles * pairs * sum(sweeps)
-    latest = 0
-    for start, (first_row, rows), (first_column, columns) in _tap_starts(starts, vertical, horizontal):
-        for vector, down, right in _telling(work, rows, columns):
-            tile_row = work.vertical.find(first_row + down * work.vertical.stride) - row.region.start
-            tile_column = work.horizontal.find(first_column + right * work.horizontal.stride) - column.region.start
-            place = (vector * height + tile_row) * width + tile_column
-            read = vector * vector_cycles + start + down * columns + right
-            latest = max(latest, min(place + FILL_LATENCY + 1, depth) - read)
-    return latest
-
-
-Tap = tuple[int, int]  # of an axis: the first input, and how many positions meet it
-
-
-def _tap_starts(starts: Iterable[int], vertical: list[Tap], horizontal: list[Tap]) -> Iterator[tuple[int, Tap, Tap]]:
-    """Every tap with the cycle in which its first sweep begins."""
-    return ((start, *tap) for start, tap in zip(starts, product(vertical, horizontal), strict=False))
-
-
-def _telling(work: LayerWork, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
-    """Of the reads of a sweep, as vector, row and column, those that tell how long it waits.
-
-    Reads get later beside their vectors with every row and column, or the other way round with every vector; the very
-    last vectors may be read as soon as all are there. Where positions are found elsewhere, all of a sweep's tell.
-    """
-    last = FILL_LATENCY + 2
-    plain = work.vertical.pad_mode == "zero"
-    rights = range(max(0, columns - last) if plain else 0, columns)
-    downs = range(max(0, rows - (1 if len(rights) == last else last)) if plain else 0, rows)
-    vectors = {0, *range(max(0, work.vectors - (1 if len(rights) * len(downs) >= last else last)), work.vectors)}
-    return product(sorted(vectors), downs, rights)
-
-
-def _total(met: Counter[int]) -> int:
-    """Positions that all taps of an axis meet together."""
-    return sum(positions * taps for positions, taps in met.items())
 
 
 def _weight_cycles(work: LayerWork) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bfpc.backend.cost_model import LayerWork, Tile
+from bfpc.backend.layer_work import LayerWork, Tile
 from bfpc.backend.memory_plan import MemoryPlan
 from bfpc.backend.program import ActivationMode, ArrayMode, LayerProgram, PadMode, PoolMode, ResidualMode
 from bfpc.backend.weight_image import LayerImage

@@ -19,8 +19,9 @@ from bfpc.backend.architecture import (
     WEIGHT_FIFO_DEPTH,
 )
 from bfpc.backend.bit_packing import WORD_BYTES
-from bfpc.backend.cost_model import MEMORY_LATENCY, ON_CHIP_LATENCY, PIPELINE_DEPTH, LayerWork
+from bfpc.backend.cost_model import MEMORY_LATENCY, ON_CHIP_LATENCY, PIPELINE_DEPTH
 from bfpc.backend.dataflow import NOW, Dataflow, Events, Fifo, Memory, Process, Ready, make
+from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.map_trips import PIECE, RegionTrips
 from bfpc.backend.memories import PORT_DEPTH, Sizes
 from bfpc.backend.program import LAYER_WORDS, LayerProgram

@@ -13,9 +13,10 @@ from typing import Any
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BYTES
-from bfpc.backend.cost_model import Cost, LayerWork
+from bfpc.backend.cost_model import Cost
 from bfpc.backend.encoding import encode_layer, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
+from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.simulator import LayerSimulation, Simulation, simulate

@@ -17,9 +17,9 @@ import numpy as np
 
 from bfpc.backend.architecture import BEAT_WORDS
 from bfpc.backend.bit_packing import WORD_BYTES
-from bfpc.backend.cost_model import LayerWork
 from bfpc.backend.geometry import Span
 from bfpc.backend.layer_processes import BEAT_BYTES, LayerProcesses
+from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.program import LayerProgram
 from bfpc.backend.trips import TileTrips, tile_trips, weight_trips
 from bfpc.backend.weight_image import TABLE_WORDS

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from bfpc.backend.bit_packing import WORD_BITS
-from bfpc.backend.cost_model import Cost, LayerWork, Tile, buffers_used, layer_cost
+from bfpc.backend.cost_model import Cost, layer_cost
+from bfpc.backend.layer_work import LayerWork, Tile, buffers_used
 from bfpc.errors import CapacityError
 
 CYCLE_SLACK = 0.02  # buys a quarter less traffic on ResNet-50: small tiles start early but read all weights again

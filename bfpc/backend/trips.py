@@ -15,8 +15,9 @@ import numpy as np
 
 from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES
 from bfpc.backend.bit_packing import WORD_BITS
-from bfpc.backend.cost_model import LayerWork, fill_cycles, pools_in_order
+from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.geometry import Span
+from bfpc.backend.layer_work import LayerWork, pools_in_order
 from bfpc.backend.map_trips import (
     BEAT_BITS,
     PIECE,

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from bfpc.backend.architecture import Architecture, size_architecture
-from bfpc.backend.cost_model import LayerWork
 from bfpc.backend.devices import Device
+from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.memory_plan import plan_memory
 from bfpc.backend.resources import estimate_area
 from bfpc.backend.schedule import layer_work

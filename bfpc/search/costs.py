@@ -13,7 +13,8 @@ import numpy as np
 
 from bfpc.backend.architecture import Architecture, size_architecture
 from bfpc.backend.area import array_luts
-from bfpc.backend.cost_model import LayerWork, Tile, layer_cost
+from bfpc.backend.cost_model import layer_cost
+from bfpc.backend.layer_work import LayerWork, Tile
 from bfpc.backend.memory_plan import plan_memory
 from bfpc.backend.schedule import layer_work
 from bfpc.backend.tiling import choose_tile

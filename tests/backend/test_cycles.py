@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.cost_model import PIPELINE_DEPTH, Tile, tile_costs
+from bfpc.backend.cost_model import PIPELINE_DEPTH, tile_costs
+from bfpc.backend.layer_work import Tile
 from bfpc.backend.schedule import layer_work, make_schedule
 from bfpc.backend.trips import layer_trips
 from bfpc.backend.weight_image import TABLE_WORDS, pack_weights

@@ -12,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.cost_model import PIPELINE_DEPTH, LayerWork, Tile, layer_cost
+from bfpc.backend.cost_model import PIPELINE_DEPTH, layer_cost
 from bfpc.backend.geometry import Axis
+from bfpc.backend.layer_work import LayerWork, Tile
 from bfpc.backend.program import FIELDS, LAYER_WORDS, decode_program, encode_program
 from bfpc.backend.schedule import Schedule, layer_work, make_schedule, schedule_document
 from bfpc.backend.tiling import CYCLE_SLACK, choose_tile

@@ -1,0 +1,142 @@
+"""A layer in the terms of the accelerator: what cost model, simulator and tiling know of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from bfpc.backend.architecture import LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.feature_memory import FeatureLayout
+from bfpc.backend.geometry import Axis
+from bfpc.backend.weight_stream import ParameterLayout
+from bfpc.ir.operators import Pair, Window
+from bfpc.numerics.digits import digits_of
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Output rows and columns of a spatial tile."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class BuffersUsed:
+    """What a tile fills: vectors of features, positions of accumulators, and of a line that windows move along."""
+
+    feature_vectors: int
+    accumulator_positions: int
+    line_positions: int
+
+    def fit(self, architecture: Architecture) -> bool:
+        return (
+            self.feature_vectors <= architecture.feature_depth
+            and self.accumulator_positions <= architecture.accumulator_positions
+            and self.line_positions <= LINE_POSITIONS
+        )
+
+
+@dataclass(frozen=True)
+class LayerWork:
+    """A layer, its maps and its parameters on an accelerator.
+
+    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip:
+    which of `input`, `residual` and `output` lie on chip.
+    """
+
+    name: str
+    vertical: Axis
+    horizontal: Axis
+    input: FeatureLayout
+    output: FeatureLayout
+    residual: FeatureLayout | None
+    parameters: ParameterLayout
+    pool: Window | None
+    table: bool
+    kernel: Pair
+    on_chip: frozenset[str]
+    architecture: Architecture
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of c_vec input channels that a tile holds."""
+        return -(-self.input.shape[0] // self.architecture.c_vec)
+
+    @property
+    def steps(self) -> int:
+        """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
+        dense = self.parameters.dense
+        return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
+
+    @property
+    def windows(self) -> bool:
+        """Whether all taps of a depthwise filter multiply in one cycle."""
+        window, axes = self.architecture.depthwise_window, (self.vertical, self.horizontal)
+        plain = all(axis.dilation == axis.input_dilation == 1 and axis.pad_mode == "zero" for axis in axes)
+        weighted = self.parameters.weight_format is not None and not self.parameters.dense
+        return weighted and plain and max(self.kernel) <= window
+
+    @property
+    def activation_digits(self) -> int:
+        """Digits of the input's mantissas; only dense layers split them."""
+        dense, width = self.parameters.dense, self.architecture.activation_bits
+        return digits_of(self.input.format.magnitude_bits, width) if dense else 1
+
+    @property
+    def weight_digits(self) -> int:
+        """Digits of the weights' mantissas; only dense layers split them."""
+        dense, format = self.parameters.dense, self.parameters.weight_format
+        return digits_of(format.magnitude_bits, self.architecture.weight_bits) if dense and format is not None else 1
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of one image, positions of zero padding included.
+
+        Output channels times input channels of the weights, times the positions that each tap meets: all of them, or
+        where the map is dilated those at which it sees none of the zeros in between.
+        """
+        shape = self.parameters.weight_shape
+        if shape is None:
+            return 0
+        rows, columns = (axis.met(range(axis.array_size)) for axis in (self.vertical, self.horizontal))
+        return shape[0] * shape[1] * _total(rows) * _total(columns)
+
+    @property
+    def products(self) -> int:
+        """Multiplications of the array: of wide mantissas one for each pair of digits."""
+        return self.macs * self.activation_digits * self.weight_digits
+
+    @property
+    def dilated(self) -> bool:
+        """Whether zeros stand between the positions of the map."""
+        return (self.vertical.input_dilation, self.horizontal.input_dilation) != (1, 1)
+
+    @cached_property
+    def channel_tiles(self) -> tuple[range, ...]:
+        return self.parameters.tiles
+
+    def cycles_of(self, size: float) -> int:
+        """Cycles in which memory moves `size` bytes."""
+        return math.ceil(size / self.architecture.dram_bytes_per_cycle)
+
+
+def buffers_used(work: LayerWork, tile: Tile) -> BuffersUsed:
+    """What the largest of a layer's tiles fills."""
+    spans = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
+    rows, columns = (max(len(span.region) for span in along) for along in spans)
+    array_rows, array_columns = (max(len(span.array) for span in along) for along in spans)
+    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, columns if work.windows else 0)
+
+
+def pools_in_order(pool: Window, columns: int) -> bool:
+    """Whether windows are pooled as positions arrive: each is of one, and a row of them is long enough."""
+    apart = pool.stride == pool.kernel and not any(pool.pads)
+    return apart and (columns == 1 or columns * pool.kernel[1] >= MIN_STEP_CYCLES)
+
+
+def _total(met: Counter[int]) -> int:
+    """Positions that all taps of an axis meet together."""
+    return sum(positions * taps for positions, taps in met.items())
