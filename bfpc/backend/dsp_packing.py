@@ -15,10 +15,14 @@ from bfpc.backend.devices import Multiplier
 
 
 def packed_products(activation_bits: int, weight_bits: int, multiplier: Multiplier) -> int:
-    """Products of one activation with so many weights that a multiplier makes at once; operands are signed."""
+    """Products of one activation with so many weights that a multiplier makes at once; operands are signed.
+
+    Where several weights are the lowest there are, those below take the packed word beyond the highest one's range: it
+    needs a bit more.
+    """
     if activation_bits > multiplier.narrow or weight_bits > multiplier.wide:
         return 0
-    return 1 + (multiplier.wide - weight_bits) // (activation_bits + weight_bits)
+    return 1 + max(0, multiplier.wide - 1 - weight_bits) // (activation_bits + weight_bits)
 
 
 def products_per_dsp(activation_bits: int, weight_bits: int, multiplier: Multiplier) -> int:

@@ -52,5 +52,11 @@ def test_products_of_a_dsp(family: str, bits: int, products: int) -> None:
     assert products_per_dsp(bits, bits, FAMILIES[family].multiplier) == products
 
 
+def test_the_lowest_weights_side_by_side_need_a_bit_more() -> None:
+    """Two weights of 7 bits, 18 apart, fill 25 bits; but -64 * 2**18 - 64 is less than -2**24."""
+    assert packed_products(11, 7, Multiplier(26, 18, 1)) == 2
+    assert packed_products(11, 7, Multiplier(25, 18, 1)) == 1
+
+
 def test_what_is_wider_than_a_multiplier_is_not_packed() -> None:
     assert products_per_dsp(19, 8, Multiplier(27, 18, 1)) == 0
