@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
 from bfpc.config import ArraySize
 from bfpc.config_sections import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
 from bfpc.errors import CapacityError
@@ -16,6 +17,7 @@ from bfpc.numerics.format import MIN_MANTISSA_BITS, BfpFormat
 
 Multipliers = Literal["luts", "dsps"]
 BEAT_WORDS = 8  # 64-bit words that a memory port moves per cycle
+BEAT_BITS, BEAT_BYTES = WORD_BITS * BEAT_WORDS, WORD_BYTES * BEAT_WORDS
 FILL_LATENCY = 4  # cycles from writing a vector of features to reading it
 LINE_POSITIONS = 512  # of a row of the map that depthwise windows move along
 MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the adder's latency, whatever the tile's size
@@ -65,6 +67,11 @@ class Architecture:
     multipliers: Multipliers = "luts"
     clock_mhz: float = 300.0
     dram_gigabytes_per_second: float = 19.2
+
+    @property
+    def vector_groups(self) -> int:
+        """Channel groups of a vector."""
+        return self.c_vec // self.k_vec
 
     @property
     def on_chip_kilobytes(self) -> int:

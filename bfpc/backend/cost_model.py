@@ -11,27 +11,26 @@ that pass through a pipeline of processes, joined by FIFOs; each begins with the
   out of the FIFO; where the map is dilated, the accumulators leave in a last sweep over all positions; a depthwise
   layer whose filter fits the windows takes one cycle per position of its input;
 - residual: one channel group per position, plus a cycle per row, or a single position;
-- tail: one position per cycle; where pooling windows overlap, positions are collected first, then the
-  windows' positions follow;
+- tail: one position per cycle; where pooling windows overlap, positions are collected first, then the windows'
+  positions follow;
 - store: one channel group per position, plus a cycle per row; as many cycles per row as whole beats, and one for every
   word of the beats that a row shares with its neighbours.
 
 Records longer than a memory port's beat take longer; reads of maps on chip share a port of that memory; and all traffic
-with DRAM together is no faster than it. The slowest of
-these sets the pace of a spatial tile, and takes `PIPELINE_DEPTH` cycles to begin with the next one. A layer begins with
-its program record and its first features and weights, and ends with the last tile's way through the tail to memory, as
-the next layer reads what it stores. A layer's table is read before its first tile.
+with DRAM together is no faster than it. The slowest of these sets the pace of a spatial tile, and takes
+`PIPELINE_DEPTH` cycles to begin with the next one. A layer begins with its program record and its first features and
+weights, and ends with the last tile's way through the tail to memory, as the next layer reads what it stores. A layer's
+table is read before its first tile.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES
-from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
+from bfpc.backend.architecture import BEAT_BITS, BEAT_WORDS, MIN_STEP_CYCLES
+from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Span
@@ -70,33 +69,22 @@ def layer_cost(work: LayerWork, tile: Tile) -> Cost:
     for cost, count in costs:
         bound, cycles = _pace(work, cost)
         bounds[bound] += count * cycles
-    table_bytes = WORD_BYTES * TABLE_WORDS if work.table else 0
     return Cost(
         cycles=_start(work) + bounds.total() + costs[-1][0].finish,
         bound=bounds.most_common(1)[0][0],
-        dram_bytes=table_bytes + sum(count * cost.dram_bytes for cost, count in costs),
+        dram_bytes=work.table_bytes + sum(count * cost.dram_bytes for cost, count in costs),
         buffers=buffers_used(work, tile),
     )
 
 
 def tile_costs(work: LayerWork, tile: Tile) -> list[tuple[TileCost, int]]:
-    """The costs of a layer's spatial tiles, alike ones together, with their number; the last tile's come last."""
-    rows = _alike(work.vertical.spans(tile.height), lambda span: span.array.start % work.vertical.input_dilation)
-    columns = _alike(work.horizontal.spans(tile.width), lambda span: span.output.start)
-    return [
-        (_tile_cost(work, row, column), row_count * column_count)
-        for row, row_count in rows
-        for column, column_count in columns
-    ]
-
-
-def _alike(spans: list[Span], phase: Callable[[Span], int]) -> list[tuple[Span, int]]:
-    """One of the spans that cost the same, for each kind, with their number; the last span's kind comes last."""
-    kinds: dict[tuple[int, ...], list[Span]] = {}
-    for span in spans:
-        key = (len(span.output), len(span.array), len(span.region), len(span.inside), phase(span))
-        kinds.setdefault(key, []).append(span)
-    return sorted(((kind[-1], len(kind)) for kind in kinds.values()), key=lambda each: each[0].output.start)
+    """The costs of a layer's spatial tiles, those of alike rows together, with their number; the last tile's last."""
+    rows: dict[tuple[int, ...], list[Span]] = {}
+    for row in work.vertical.spans(tile.height):
+        rows.setdefault(work.vertical.kind(row), []).append(row)
+    columns = work.horizontal.spans(tile.width)
+    by_last = sorted(rows.values(), key=lambda alike: alike[-1].output.start)
+    return [(_tile_cost(work, alike[-1], column), len(alike)) for alike in by_last for column in columns]
 
 
 def _start(work: LayerWork) -> int:
@@ -114,10 +102,10 @@ def _pace(work: LayerWork, cost: TileCost) -> tuple[str, int]:
 
 
 def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
-    residual = _residual_region(work, row, column)
+    residual = work.residual_region(row, column)
     maps = {
         "input": _region_words(work.input, row.inside, column.inside),
-        "residual": _region_words(*residual) if residual else 0,
+        "residual": _region_words(work.residual, *residual) if work.residual else 0,
         "output": _region_words(work.output, row.output, column.output),
     }
     in_dram = sum(words for role, words in maps.items() if role not in work.on_chip) + work.parameters.words
@@ -133,7 +121,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
             "load": _load_cycles(work, row, column),
             "array": _array_cycles(work, row, column),
             "weights": _weight_cycles(work),
-            "residual": tiles * _record_cycles(*residual) if residual else 0,
+            "residual": tiles * _record_cycles(work.residual, *residual) if work.residual else 0,
             "tail": tiles * (positions + windows),
             "store": tiles * store,
             "on-chip memory": read_on_chip // BEAT_WORDS,
@@ -143,21 +131,13 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     )
 
 
-def _residual_region(work: LayerWork, row: Span, column: Span) -> tuple[FeatureLayout, range, range] | None:
-    """The residual's layout, and the rows and columns of it that a tile needs."""
-    if work.residual is None:
-        return None
-    broadcast = work.residual.shape[1:] == (1, 1)
-    return (work.residual, range(1), range(1)) if broadcast else (work.residual, row.array, column.array)
-
-
 def _region_words(layout: FeatureLayout, rows: range, columns: range) -> int:
     full = layout.region_words(0, len(rows), columns.start, columns.stop) * (layout.groups - 1)
     return full + layout.region_words(layout.groups - 1, len(rows), columns.start, columns.stop)
 
 
 def _beats(bits: int) -> int:
-    return -(-bits // (WORD_BITS * BEAT_WORDS))
+    return -(-bits // BEAT_BITS)
 
 
 def _unpacking(records: int, bits: int) -> int:
@@ -204,7 +184,7 @@ def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
         return fill + len(work.channel_tiles) * len(row.region) * len(column.region)
     rows, columns = work.vertical.met(row.array), work.horizontal.met(column.array)
     drain = max(len(row.array) * len(column.array), MIN_STEP_CYCLES) if work.dilated else 0
-    vectors, pairs = work.steps // math.prod(work.kernel), work.activation_digits * work.weight_digits
+    vectors, pairs = work.steps // math.prod(work.kernel), work.digit_pairs
     cycles = fill
     for tile in work.channel_tiles:
         delivery = work.cycles_of(len(tile) * work.parameters.weight_bits / 8 / work.steps)

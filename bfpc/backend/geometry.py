@@ -79,6 +79,11 @@ class Axis:
         """How many of these array positions a tap meets, with the number of taps that meet so many."""
         return Counter(count for _, count in self.taps(array))
 
+    def kind(self, span: Span) -> tuple[int, ...]:
+        """Equal for spans in which the array does the same work."""
+        phase = span.array.start % self.input_dilation
+        return len(span.output), len(span.array), len(span.region), len(span.inside), phase
+
     def find(self, position: int) -> int:
         """Where the array finds an input position: beyond the map at the nearest, or the mirrored one, or as it is."""
         end = self.input_size - 1

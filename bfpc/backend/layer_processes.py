@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from simpy.events import Event
 
 from bfpc.backend.architecture import (
-    BEAT_WORDS,
+    BEAT_BYTES,
     OUTPUT_FIFO_DEPTH,
     STEP_FIFO_DEPTH,
     WEIGHT_FIFO_DEPTH,
@@ -28,7 +28,6 @@ from bfpc.backend.program import LAYER_WORDS, LayerProgram
 from bfpc.backend.trips import TileTrips
 from bfpc.backend.weight_image import TABLE_WORDS
 
-BEAT_BYTES = WORD_BYTES * BEAT_WORDS
 WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
 
 
@@ -55,7 +54,7 @@ class LayerProcesses:
         flow = self.flow
         yield from flow.wait_until(self.array, MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH, "program")
         if self.work.table:
-            self.dram.serve(flow.now, WORD_BYTES * TABLE_WORDS)
+            self.dram.serve(flow.now, self.work.table_bytes)
             ready = flow.now + MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH
             yield from flow.wait_until(self.array, ready, "table")
         features = [tile.features for tile in self.tiles]
@@ -83,7 +82,7 @@ class LayerProcesses:
         flow, memory = self.flow, self.on_chip_reads if role in self.work.on_chip else self.dram
         architecture = self.work.architecture
         streams, capacity = (
-            (architecture.c_vec // architecture.k_vec, architecture.feature_depth)
+            (architecture.vector_groups, architecture.feature_depth)
             if role == "input"
             else (1, architecture.accumulator_positions)
         )

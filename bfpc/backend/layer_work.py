@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bfpc.backend.architecture import LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.feature_memory import FeatureLayout
-from bfpc.backend.geometry import Axis
+from bfpc.backend.geometry import Axis, Span
+from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.ir.operators import Pair, Window
 from bfpc.numerics.digits import digits_of
@@ -43,8 +45,8 @@ class BuffersUsed:
 class LayerWork:
     """A layer, its maps and its parameters on an accelerator.
 
-    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip:
-    which of `input`, `residual` and `output` lie on chip.
+    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip: which of `input`,
+    `residual` and `output` lie on chip.
     """
 
     name: str
@@ -92,6 +94,21 @@ class LayerWork:
         return digits_of(format.magnitude_bits, self.architecture.weight_bits) if dense and format is not None else 1
 
     @property
+    def digit_pairs(self) -> int:
+        """How often the array goes over a tile for a step: once for each digit of the input with each of a weight."""
+        return self.activation_digits * self.weight_digits
+
+    @property
+    def table_bytes(self) -> int:
+        return WORD_BYTES * TABLE_WORDS if self.table else 0
+
+    def residual_region(self, row: Span, column: Span) -> tuple[range, range]:
+        """Rows and columns of the residual that a tile needs: the array's, or the one position that there is."""
+        if self.residual is not None and self.residual.shape[1:] == (1, 1):
+            return range(1), range(1)
+        return row.array, column.array
+
+    @property
     def macs(self) -> int:
         """Multiplications of one image, positions of zero padding included.
 
@@ -107,7 +124,7 @@ class LayerWork:
     @property
     def products(self) -> int:
         """Multiplications of the array: of wide mantissas one for each pair of digits."""
-        return self.macs * self.activation_digits * self.weight_digits
+        return self.macs * self.digit_pairs
 
     @property
     def dilated(self) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bfpc.backend.architecture import Architecture
+from bfpc.backend.architecture import BEAT_BITS, Architecture
 from bfpc.backend.bit_packing import WORD_BITS
-from bfpc.backend.memories import BEAT_BITS, EXPONENT_BITS, INTEGER_BITS, TAIL_BITS, Sizes
+from bfpc.backend.memories import EXPONENT_BITS, INTEGER_BITS, TAIL_BITS, Sizes
 
 POSITION_BITS = 10  # of a field's place in a record
 
@@ -122,7 +122,7 @@ def unpackers(architecture: Architecture) -> tuple[Unpacker, ...]:
     residuals = Unpacker(lanes, block, architecture.max_mantissa_bits + 1)
     dense = Unpacker(architecture.c_vec, block, architecture.dense_weight_bits)
     depthwise = Unpacker(lanes, block, architecture.depthwise_weight_bits)
-    return (*(features for _ in range(architecture.c_vec // lanes)), residuals, dense, depthwise)
+    return (*(features for _ in range(architecture.vector_groups)), residuals, dense, depthwise)
 
 
 def other_operators(architecture: Architecture) -> dict[str, Operators]:

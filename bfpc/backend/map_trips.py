@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bfpc.backend.architecture import BEAT_WORDS, CHUNK_POSITIONS
+from bfpc.backend.architecture import BEAT_BITS, BEAT_WORDS, CHUNK_POSITIONS
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.feature_memory import FeatureLayout
 
-BEAT_BITS = WORD_BITS * BEAT_WORDS
 PIECE = 32  # positions that the simulator moves at a time, at least, where there are as many
 
 Counts = NDArray[np.int64]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bfpc.backend.architecture import (
+    BEAT_BITS,
     BEAT_WORDS,
     CHUNK_POSITIONS,
     LINE_POSITIONS,
@@ -26,7 +27,6 @@ Kind = Literal["fifo", "buffer", "port", "beside"]
 Module = Literal["buffers", "loaders", "tail", "DMA", "on-chip memory"]
 
 EXPONENT_BITS = MAX_EXPONENT_RANGE.bit_length()
-BEAT_BITS = WORD_BITS * BEAT_WORDS
 INTEGER_BITS = 32  # of int32_t
 TAIL_BITS = 64  # of tail_t
 PLAN_DEPTH = 16
@@ -68,10 +68,6 @@ class Sizes:
     """Bits of what is stored, and depths that follow from an architecture; names as in types.hpp."""
 
     architecture: Architecture
-
-    @property
-    def vector_groups(self) -> int:
-        return self.architecture.c_vec // self.architecture.k_vec
 
     @property
     def feature_group(self) -> int:
@@ -124,7 +120,15 @@ def _buffers(sizes: Sizes) -> Iterator[Memory]:
     )  # every lane, and a position's scale
     depth = architecture.feature_depth
     window = architecture.depthwise_window
-    yield Memory("buffers", "dot_product_array", "features", "buffer", depth, sizes.feature_group, sizes.vector_groups)
+    yield Memory(
+        "buffers",
+        "dot_product_array",
+        "features",
+        "buffer",
+        depth,
+        sizes.feature_group,
+        sizes.architecture.vector_groups,
+    )
     yield Memory("buffers", "accumulate_steps", "accumulators", "buffer", positions, sizes.accumulator_vector)
     yield Memory("buffers", "sum_windows", "lines", "buffer", LINE_POSITIONS, sizes.feature_group, window)
     yield Memory("tail", "pool_windows", "positions", "buffer", positions, sizes.tail_vector)
@@ -133,7 +137,7 @@ def _buffers(sizes: Sizes) -> Iterator[Memory]:
 
 def _fifos(sizes: Sizes) -> Iterator[Memory]:
     architecture = sizes.architecture
-    elements, groups, short = architecture.k_vec, sizes.vector_groups, STEP_FIFO_DEPTH
+    elements, groups, short = architecture.k_vec, sizes.architecture.vector_groups, STEP_FIFO_DEPTH
     burst, stored_beat = 3 * INTEGER_BITS, BEAT_BITS + 3 * INTEGER_BITS + 1
     stored, chunk = sizes.stored_group, sizes.chunk_fifo_depth
     yield Memory("buffers", "run_layer", "features", "fifo", architecture.feature_depth, sizes.feature_group, groups)

@@ -21,7 +21,7 @@ from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.simulator import LayerSimulation, Simulation, simulate
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.weight_image import TABLE_WORDS, LayerImage, WeightImage
+from bfpc.backend.weight_image import LayerImage, WeightImage, place_weights
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.shapes import array_size
 
@@ -123,6 +123,15 @@ def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage
     return Schedule(graph.name, architecture, layers, memory, weights, simulation)
 
 
+def layer_works(graph: Graph, architecture: Architecture) -> list[LayerWork]:
+    """The layers of a quantized graph as a schedule would have them. Raises what `pack_weights` does."""
+    images, memory = (
+        place_weights(graph, architecture),
+        plan_memory(graph, architecture.k_vec, architecture.on_chip_words),
+    )
+    return [layer_work(graph, node, architecture, images[node.name], memory) for node in graph.layers]
+
+
 def layer_work(
     graph: Graph, node: Node, architecture: Architecture, image: LayerImage, memory: MemoryPlan | None = None
 ) -> LayerWork:
@@ -177,7 +186,7 @@ def _schedule_layer(
         estimated_dram_bytes=cost.dram_bytes,
         weight_bytes=WORD_BYTES * work.parameters.words,
         weight_reads=program.tiles_vertical * program.tiles_horizontal if work.parameters.words else 0,
-        table_bytes=WORD_BYTES * TABLE_WORDS if work.table else 0,
+        table_bytes=work.table_bytes,
         program=program,
     )
 

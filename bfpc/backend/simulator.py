@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate, groupby, pairwise
 
 import numpy as np
 
-from bfpc.backend.architecture import BEAT_WORDS
+from bfpc.backend.architecture import BEAT_BYTES, BEAT_WORDS
 from bfpc.backend.bit_packing import WORD_BYTES
-from bfpc.backend.geometry import Span
-from bfpc.backend.layer_processes import BEAT_BYTES, LayerProcesses
+from bfpc.backend.layer_processes import LayerProcesses
 from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.program import LayerProgram
 from bfpc.backend.trips import TileTrips, tile_trips, weight_trips
-from bfpc.backend.weight_image import TABLE_WORDS
 
 LEAD, PERIOD, TRAIL = 8, BEAT_WORDS, 2  # rows of alike spatial tiles that are simulated where there are many
 
@@ -114,7 +111,6 @@ def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> La
     spans = list(zip(pairwise(layer.flow.marks), (*(times for _, times in sample), 1), strict=True))
     passed = list(accumulate((times * (end.cycle - begin.cycle) for (begin, end), times in spans), initial=start))
     waits = [(times, end.stalls - begin.stalls) for (begin, end), times in spans]
-    table_bytes = WORD_BYTES * TABLE_WORDS if work.table else 0
     cycles = passed[-1] - start
     return LayerSimulation(
         name=work.name,
@@ -123,7 +119,7 @@ def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> La
         busy=_sums({process: times * trips for process, trips in tile.by_process.items()} for tile, times in sample),
         stalls=_sums({cause: times * cycles for cause, cycles in each.items()} for times, each in waits),
         utilization=work.products / (cycles * work.architecture.macs_per_cycle),
-        dram_bytes=table_bytes + sum(times * _dram_bytes(work, tile) for tile, times in sample),
+        dram_bytes=work.table_bytes + sum(times * _dram_bytes(work, tile) for tile, times in sample),
         intervals=_intervals(layer, passed),
     )
 
@@ -147,7 +143,7 @@ def _sample(work: LayerWork, program: LayerProgram) -> Iterator[tuple[list[TileT
     """
     weights = weight_trips(work, program)
     columns = work.horizontal.spans(program.tile_width)
-    for _, run in groupby(work.vertical.spans(program.tile_height), partial(_kind, work)):
+    for _, run in groupby(work.vertical.spans(program.tile_height), work.vertical.kind):
         rows = list(run)
         repeats = max(1, (len(rows) - LEAD - TRAIL) // PERIOD)
         skipped = range(LEAD + PERIOD, LEAD + PERIOD * repeats)
@@ -155,12 +151,6 @@ def _sample(work: LayerWork, program: LayerProgram) -> Iterator[tuple[list[TileT
             if place not in skipped:
                 times = repeats if LEAD <= place < LEAD + PERIOD else 1
                 yield [tile_trips(work, program, weights, row, column) for column in columns], times
-
-
-def _kind(work: LayerWork, span: Span) -> tuple[int, ...]:
-    """What tells spans apart that take different trips."""
-    phase = span.array.start % work.vertical.input_dilation
-    return len(span.output), len(span.array), len(span.region), len(span.inside), phase
 
 
 def _dram_bytes(work: LayerWork, tile: TileTrips) -> int:

@@ -13,13 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
-from bfpc.backend.architecture import BEAT_WORDS, MIN_STEP_CYCLES
+from bfpc.backend.architecture import BEAT_BITS, BEAT_WORDS, MIN_STEP_CYCLES
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.geometry import Span
 from bfpc.backend.layer_work import LayerWork, pools_in_order
 from bfpc.backend.map_trips import (
-    BEAT_BITS,
     PIECE,
     Counts,
     Piece,
@@ -113,7 +112,7 @@ def tile_trips(
     work: LayerWork, program: LayerProgram, weights: tuple[WeightTrips, ...], row: Span, column: Span
 ) -> TileTrips:
     """The trips of the spatial tile at `row` and `column`; `weights` are `weight_trips` of the layer."""
-    streams, pool = work.architecture.c_vec // work.architecture.k_vec, work.pool
+    streams, pool = work.architecture.vector_groups, work.pool
     return TileTrips(
         features=region_trips(work.input, program.input_address, (row.region, column.region), work.vectors, streams),
         residual=_residual_trips(work, program, row, column),
@@ -167,7 +166,7 @@ def _pooling(work: LayerWork, tile: TileTrips) -> str:
 def _residual_trips(work: LayerWork, program: LayerProgram, row: Span, column: Span) -> RegionTrips | None:
     if work.residual is None:
         return None
-    region = (range(1), range(1)) if program.residual_broadcast else (row.array, column.array)
+    region = work.residual_region(row, column)
     return region_trips(work.residual, program.residual_address, region, len(work.channel_tiles), 1)
 
 
@@ -213,7 +212,7 @@ def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:
     )
     sweeps = np.maximum(np.outer(rows, columns).reshape(-1), MIN_STEP_CYCLES)
     vectors = work.vectors if work.parameters.dense else 1
-    steps = np.tile(work.activation_digits * work.weight_digits * sweeps, vectors)
+    steps = np.tile(work.digit_pairs * sweeps, vectors)
     if work.dilated:
         return ArrayTrips(fill, steps, max(positions, MIN_STEP_CYCLES), positions)
     last = int(sweeps[-1])

@@ -14,11 +14,9 @@ from pathlib import Path
 from bfpc.backend.architecture import Architecture, size_architecture
 from bfpc.backend.devices import Device
 from bfpc.backend.layer_work import LayerWork
-from bfpc.backend.memory_plan import plan_memory
 from bfpc.backend.resources import estimate_area
-from bfpc.backend.schedule import layer_work
+from bfpc.backend.schedule import layer_works
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.weight_image import place_weights
 from bfpc.config import ArraySize, Config
 from bfpc.config_sections import Calibration
 from bfpc.data import InputData
@@ -120,12 +118,9 @@ def _time(
 
 def network_cycles(graph: Graph, architecture: Architecture) -> int:
     """Cycles of one image, as the schedule of a compiled network has them. Raises CapacityError."""
-    images = place_weights(graph, architecture)
-    memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
-    works = (layer_work(graph, node, architecture, images[node.name], memory) for node in graph.layers)
     known: dict[LayerWork, int] = {}
     total = 0
-    for work in works:
+    for work in layer_works(graph, architecture):
         key = replace(work, name="")  # networks repeat layers
         if key not in known:
             known[key] = choose_tile(work)[1].cycles

@@ -15,10 +15,8 @@ from bfpc.backend.architecture import Architecture, size_architecture
 from bfpc.backend.area import array_luts
 from bfpc.backend.cost_model import layer_cost
 from bfpc.backend.layer_work import LayerWork, Tile
-from bfpc.backend.memory_plan import plan_memory
-from bfpc.backend.schedule import layer_work
+from bfpc.backend.schedule import layer_works
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.weight_image import place_weights
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
 from bfpc.config_sections import Budget
@@ -59,7 +57,7 @@ def option_costs(budget: Budget, config: Config, reference: Graph, decisions: Se
     decided = _Decided.of(reference, decisions)
     if budget.cost == "area":
         return _area_costs(reference, config, decided)
-    works = layer_works(reference, config)
+    works = _works(reference, config)
     return (_dram_costs if budget.cost == "dram_bytes" else _cycle_costs)(works, decided)
 
 
@@ -70,16 +68,14 @@ def network_cost(budget: Budget, config: Config, graph: Graph) -> float:
         return float(sum(weight_bits(node, w.mantissas.shape, w.format) for node, w in weights if w is not None))
     if budget.cost == "area":
         return array_luts(size_architecture(graph, config.architecture, config.array_size))
-    costs = [choose_tile(work)[1] for work in layer_works(graph, config).values()]
+    costs = [choose_tile(work)[1] for work in _works(graph, config).values()]
     return float(sum(cost.cycles if budget.cost == "cycles" else cost.dram_bytes for cost in costs))
 
 
-def layer_works(graph: Graph, config: Config) -> dict[str, LayerWork]:
+def _works(graph: Graph, config: Config) -> dict[str, LayerWork]:
     """The layers of a quantized graph as the cost model sees them, by name."""
     architecture = size_architecture(graph, config.architecture, config.array_size)
-    images = place_weights(graph, architecture)
-    memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
-    return {node.name: layer_work(graph, node, architecture, images[node.name], memory) for node in graph.layers}
+    return {work.name: work for work in layer_works(graph, architecture)}
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,8 @@ def test_the_model_counts_the_trips_of_the_loops(architecture: Architecture, kin
         expected.update({process: count * cycles for process, cycles in cost.processes.items()})
     trips = layer_trips(work, layer)
 
-    refills = (
-        5 * PIPELINE_DEPTH * sum(count for _, count in costs) * layer.channel_tiles
-    )  # loops begun anew, which are no trips
+    tiles = sum(count for _, count in costs) * layer.channel_tiles
+    refills = 5 * PIPELINE_DEPTH * tiles  # loops begun anew, which are no trips
     exact = {"array": expected["weights"] <= expected["array"], "load": layer.input_width > 1}  # else they wait
     for process, loops in LOOPS.items():
         counted = sum(trips.get(loop, 0) for loop in loops)
