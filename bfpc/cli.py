@@ -72,15 +72,17 @@ def compile_command(model: Path, config: str, output: Path, calibration: Path | 
     from bfpc.config import load_config
     from bfpc.inspection import inspect
     from bfpc.pipeline import compile_model
+    from bfpc.report.page import report_compiled
 
     settings = load_config(config)
     if settings.precision == "auto":
         settings = _chosen_formats(model, settings, calibration)
     with _progress() as progress:
         result = compile_model(model, settings, output, calibration, dump_ir, progress)
+        report = report_compiled(output, calibration, progress)
     _warn(result.warnings)
     OUT.print(tables.summary(inspect(output)))
-    OUT.print(f"\nNext: bfpc inspect {output}\n      bfpc verify {output} --csim")
+    OUT.print(f"\nNext: open {report}\n      bfpc verify {output} --csim")
 
 
 @main.command("verify")
@@ -103,13 +105,19 @@ def verify_command(
     as_json: bool,
 ) -> None:
     """Compare the folder BUILD with the original network in onnxruntime, layer by layer, and score both."""
+    from bfpc.report.octaves import MapOctaves
+    from bfpc.report.page import report_verified
     from bfpc.verify import verify
 
+    maps = MapOctaves()
     most = DEFAULT_IMAGES if count is None and labels is None else count
     with _progress(quiet=as_json) as progress:
-        result = verify(build, inputs, labels=labels, metric=metric, count=most, csim=csim, progress=progress)
+        result = verify(
+            build, inputs, labels=labels, metric=metric, count=most, csim=csim, watch=maps.add, progress=progress
+        )
+        report = report_verified(build, result, maps)
     _warn(result.warnings)
-    _show(result.to_json() if as_json else tables.verification(result))
+    _show(result.to_json() if as_json else tables.verification(result, report))
     ctx.exit(0 if result.passed else 1)
 
 

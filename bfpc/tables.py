@@ -33,7 +33,7 @@ VERDICTS = {
 FIGURES = ("SQNR dB", "cosine", "largest error")
 
 
-def verification(found: Verification) -> RenderableType:
+def verification(found: Verification, report: Path) -> RenderableType:
     """Layers, outputs and the verdict."""
     verdict = "passed" if found.passed else "\n".join(("FAILED", *(f"  {failure}" for failure in found.failures)))
     outputs = [(*_comparison(row), _percent(row.top1_agreement), _percent(row.agreement)) for row in found.outputs]
@@ -44,6 +44,7 @@ def verification(found: Verification) -> RenderableType:
         "",
         *((scores(found.scores), "") if found.scores else ()),
         VERDICTS[found.bit_exact],
+        f"Report: {report}",
         f"Verification {verdict}",
     )
 
