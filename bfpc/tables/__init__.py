@@ -1,0 +1,21 @@
+"""Results as tables for a terminal."""
+
+from bfpc.tables.accuracy import evaluation, scores, verification
+from bfpc.tables.builds import exported, inspection, main_stall, partition, ran, summary
+from bfpc.tables.choices import chosen, epoch_figures, exploration, retrained
+
+__all__ = [
+    "chosen",
+    "epoch_figures",
+    "evaluation",
+    "exploration",
+    "exported",
+    "inspection",
+    "main_stall",
+    "partition",
+    "ran",
+    "retrained",
+    "scores",
+    "summary",
+    "verification",
+]
