@@ -9,13 +9,17 @@ import click
 
 from bfpc import __version__
 from bfpc.commands.compile import compile_command
+from bfpc.commands.completion import completion_command
+from bfpc.commands.doctor import doctor_command
 from bfpc.commands.evaluate import evaluate_command
 from bfpc.commands.explore import explore_command
 from bfpc.commands.export import export_command
+from bfpc.commands.init import init_command
 from bfpc.commands.inspect import inspect_command
 from bfpc.commands.options import COMMON
 from bfpc.commands.retrain import retrain_command
 from bfpc.commands.run import run_command
+from bfpc.commands.schema import schema_command
 from bfpc.commands.search import search_command
 from bfpc.commands.verify import verify_command
 from bfpc.console import Console
@@ -32,6 +36,7 @@ Exit codes:
   130  interrupted: builds and files are whole, or as they were before
 """
 COMMANDS = (
+    init_command,
     compile_command,
     verify_command,
     run_command,
@@ -41,6 +46,9 @@ COMMANDS = (
     retrain_command,
     search_command,
     explore_command,
+    doctor_command,
+    schema_command,
+    completion_command,
 )
 
 

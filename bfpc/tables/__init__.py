@@ -3,9 +3,11 @@
 from bfpc.tables.accuracy import evaluation, scores, verification
 from bfpc.tables.builds import exported, inspection, main_stall, partition, ran, summary
 from bfpc.tables.choices import chosen, epoch_figures, exploration, retrained
+from bfpc.tables.setup import diagnosis, started
 
 __all__ = [
     "chosen",
+    "diagnosis",
     "epoch_figures",
     "evaluation",
     "exploration",
@@ -16,6 +18,7 @@ __all__ = [
     "ran",
     "retrained",
     "scores",
+    "started",
     "summary",
     "verification",
 ]
