@@ -13,6 +13,7 @@ import altair as alt
 from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.plotting import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PURPLE, RED, styled
 from bfpc.report.contents import PROCESSES, Contents
+from bfpc.report.diff import BuildDiff
 from bfpc.report.octaves import Octaves
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ CAUSES = 5  # of stalls that are told apart
 PLACES = {"on chip": GREEN, "in DRAM": BLUE}
 KINDS = {"input": GREY, "accelerator": BLUE, "joined maps": PURPLE, "host": ORANGE, "output": GREY}
 OPERATORS = {"Conv": BLUE, "Depthwise": GREEN, "Pass": ORANGE}
+TITLES = {"sqnr_db": "SQNR [dB]", "cycles": "cycles"}
 LETTERS = 44  # of a name in a chart; its end is kept
 ZOOM = "wheel![event.shiftKey]"  # the wheel alone scrolls the page
 
@@ -281,8 +283,35 @@ CHARTS: dict[str, Callable[[Contents], Chart]] = {
 
 
 def draw_charts(contents: Contents) -> dict[str, dict[str, Any]]:
-    """Every chart by name, as wide as the page lets it be."""
-    return {name: {**styled(draw(contents)), "width": "container"} for name, draw in CHARTS.items()}
+    """Every chart by name."""
+    return {name: full_width(draw(contents)) for name, draw in CHARTS.items()}
+
+
+def full_width(chart: Chart) -> dict[str, Any]:
+    """As wide as the page lets it be."""
+    return {**styled(chart), "width": "container"}
+
+
+def difference_chart(found: BuildDiff, name: str) -> Chart:
+    """A figure of the layers in which two builds differ by it."""
+    rows = [
+        {"index": index, "layer": each.where, "build": build, "value": value}
+        for index, each in enumerate(each for each in found.layers if each.name == name)
+        for build, value in (("first", each.first), ("second", each.second))
+    ]
+    color = alt.Color("build:N", title=None).scale(domain=["first", "second"], range=[BLUE, ORANGE])
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar()
+        .encode(
+            alt.X("index:O", title="layers, in their order", axis=alt.Axis(labels=False, ticks=False)),
+            alt.XOffset("build:N"),
+            alt.Y("value:Q", title=TITLES[name]),
+            color,
+            tooltip=[alt.Tooltip("layer:N"), alt.Tooltip("build:N"), alt.Tooltip("value:Q", format=",.4~g")],
+        )
+        .properties(height=220)
+    )
 
 
 def _starts(contents: Contents) -> list[float]:

@@ -31,6 +31,12 @@ class Difference:
         numbers = isinstance(self.first, int | float) and isinstance(self.second, int | float)
         return self.second / self.first if numbers and self.first else None
 
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """Both and their ratio as people read them; nothing where there is none."""
+        ratio = None if self.first == self.second else self.ratio
+        return _text(self.first), _text(self.second), "" if ratio is None else f"{ratio:.3g}"
+
 
 @dataclass(frozen=True)
 class BuildDiff:
@@ -45,6 +51,12 @@ class BuildDiff:
     def to_json(self) -> str:
         """`figures`, `layers` and `config`, each a list of `name`, `first`, `second` and `where`; and the rest."""
         return json.dumps({**asdict(self), "folders": [str(folder) for folder in self.folders]}, indent=2)
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool | str):
+        return "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def diff_builds(first: Path, second: Path) -> BuildDiff:
@@ -105,9 +117,7 @@ def _verification(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _differing(
-    first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Difference]:
+def _differing(first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]) -> Iterator[Difference]:
     """The figures of layers that differ; of a layer that one build lacks, all."""
     for layer in dict.fromkeys((*first, *second)):
         for pair in _pairs(first.get(layer, {}), second.get(layer, {})):

@@ -10,7 +10,7 @@ from bfpc.backend.templates import template_environment
 from bfpc.comparison import Verification
 from bfpc.errors import BuildError
 from bfpc.output_file import write_file
-from bfpc.plotting import check_plots, javascript, styled
+from bfpc.plotting import check_plots, javascript
 from bfpc.progress import Progress, silent
 from bfpc.report.contents import Contents, gather
 from bfpc.report.octaves import MapOctaves, Octaves
@@ -58,13 +58,13 @@ def render_report(contents: Contents) -> str:
         check_plots("drawing charts")
     except BuildError as error:
         return _render(contents, {}, {}, "", str(error.fix))
-    from bfpc.report.charts import draw_charts, octave_chart, octave_data
+    from bfpc.report.charts import draw_charts, full_width, octave_chart, octave_data
 
     octaves = {
         name: {kind: octave_data(found[layer]) for kind, found in _tensors(contents).items() if layer in found}
         for layer, name in contents.anchors.items()
     }
-    charts = {**draw_charts(contents), "octaves": {**styled(octave_chart()), "width": "container"}}
+    charts = {**draw_charts(contents), "octaves": full_width(octave_chart())}
     return _render(contents, charts, octaves, javascript(), "")
 
 
