@@ -136,6 +136,14 @@ class Contents:
         """What each layer does after its array, in words."""
         return {node.name: describe_tail(node) for node in self.build.graph.layers}
 
+    @cached_property
+    def waits(self) -> dict[str, str]:
+        """What the array waits for in each layer, and for how many cycles, by its name."""
+        return {
+            layer["name"]: ", ".join(f"{cause} {cycles:,}" for cause, cycles in layer["stalls"].items()) or "nothing"
+            for layer in self.layers
+        }
+
     @property
     def formats(self) -> list[tuple[str, float]]:
         """Pairs of formats that the array multiplies, with their share of the multiplications, the largest first."""

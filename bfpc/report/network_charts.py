@@ -98,11 +98,15 @@ def octave_chart() -> Chart:
     share = alt.Y("share:Q", title="share").axis(format="%")
     low = alt.X("low:Q", title="size, as a power of two").scale(zero=False)
     figures = [alt.Tooltip("kind:N"), alt.Tooltip("low:Q", title="from 2^"), alt.Tooltip("share:Q", format=".2%")]
-    bars = alt.Chart(alt.NamedData("numbers")).mark_bar().encode(low, alt.X2("high:Q"), share, color, tooltip=figures)
+    bars = (
+        alt.Chart(alt.NamedData("numbers"))
+        .mark_bar(orient="vertical")
+        .encode(low, alt.X2("high:Q"), share, color, tooltip=figures)
+    )
     blocks = (
         alt.Chart(alt.NamedData("blocks")).mark_point(filled=True, size=40).encode(low, share, color, tooltip=figures)
     )
-    window = alt.Chart(alt.NamedData("window")).mark_rect(opacity=0.15).encode(low, alt.X2("high:Q"), color)
+    window = alt.Chart(alt.NamedData("window")).mark_rect(fillOpacity=0.15).encode(low, alt.X2("high:Q"), color)
     return (window + bars + blocks).properties(height=140)
 
 
