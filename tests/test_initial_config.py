@@ -204,5 +204,5 @@ def test_the_command_says_what_it_assumed(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert json.loads(refused.stdout)["error"]["fix"].startswith("give --force")
     found = json.loads(CliRunner().invoke(main, ["init", str(model), "-o", str(output), "--force", "--json"]).stdout)
-    assert (found["file"], found["schema"], found["layers"]) == (str(output), str(tmp_path / SCHEMA), 6)
+    assert (found["file"], found["schema"], found["layers"]) == (str(output), str(tmp_path / SCHEMA), 7)
     assert found["host"] == ["Softmax (node_softmax13): the accelerator has no such operator"]
