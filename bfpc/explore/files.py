@@ -13,7 +13,7 @@ from bfpc.output_file import write_file
 def write_exploration(found: Exploration, config: str, output: Path) -> tuple[str, ...]:
     """Writes `output`, and beside `architecture.yaml` the files `architecture.front.json` and `architecture.front.svg`.
 
-    config: what the written one extends. Returns warnings: without Matplotlib there is no picture.
+    config: what the written one extends. Returns warnings: without the extra `plots` there is no picture.
     """
     write_file(output, architecture_yaml(found, config, output.parent).encode())
     write_file(output.with_suffix(".front.json"), exploration_json(found).encode())
