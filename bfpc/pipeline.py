@@ -115,7 +115,8 @@ def prepare_network(
 ) -> Prepared:
     """Reads a network, makes layers of it, and calibrates them; see `compile_model`."""
     network = step(progress, "reading the model", lambda: read_model(model))
-    graph = run_passes(network.graph, float_passes(config), dump or Dump(None))
+    passes = float_passes(config)
+    graph = run_passes(network.graph, passes, dump or Dump(None), progress, "rewriting layers")
     data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
     statistics = calibrate(graph, progress(list(input_images(graph, data)), "calibrating"), prepare)
     return Prepared(network, graph, data, statistics)
@@ -125,7 +126,8 @@ def quantize_network(
     prepared: Prepared, config: Config, dump: Dump | None = None, progress: Progress = silent
 ) -> Graph:
     """The quantized graph: what the formats and passes of `config` make of the network."""
-    return run_passes(prepared.graph, quantizing_passes(config, prepared, progress), dump or Dump(None))
+    passes = quantizing_passes(config, prepared, progress)
+    return run_passes(prepared.graph, passes, dump or Dump(None), progress, "quantizing")
 
 
 def calibration_data(network: Network, config: Config, source: Path | None) -> InputData:
@@ -204,9 +206,11 @@ class Dump:
             raise BuildError(f"cannot write the graph: {error}", where=str(self._folder), fix=fix) from error
 
 
-def run_passes(graph: Graph, passes: Mapping[str, Pass], dump: Dump) -> Graph:
+def run_passes(
+    graph: Graph, passes: Mapping[str, Pass], dump: Dump, progress: Progress = silent, description: str = ""
+) -> Graph:
     """The graph after all passes; each leaves a well-formed one."""
-    for name, transform in passes.items():
+    for name, transform in progress(passes.items(), description):
         graph = transform(graph)
         try:
             graph.check()

@@ -5,16 +5,27 @@ Lines and letters have the colour of the text around them, so that a chart reads
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bfpc.errors import BuildError
+from bfpc.output_file import write_file
 
 if TYPE_CHECKING:
     import altair
 
     Chart: TypeAlias = altair.Chart | altair.LayerChart
 
-BLUE, ORANGE, RED, GREEN, PURPLE, GREY = "#2b7bba", "#d9730d", "#d1495b", "#2e8b57", "#8a63d2", "#8a8a8a"
+BLUE, ORANGE, RED, GREEN, PURPLE, GREY, BROWN = (
+    "#2b7bba",
+    "#d9730d",
+    "#d1495b",
+    "#2e8b57",
+    "#8a63d2",
+    "#8a8a8a",
+    "#a47551",
+)
 INK = "currentColor"
 WIDTH, HEIGHT = 560, 340  # pixels of a picture
 
@@ -31,7 +42,7 @@ def check_plots(what: str) -> None:
 def styled(chart: Chart) -> dict[str, Any]:
     """The chart in the project's look, as a Vega-Lite specification."""
     return {
-        **chart.to_dict(),
+        **chart.to_dict(validate=False),  # tests do
         "background": "transparent",
         "config": {
             "font": "system-ui, sans-serif",
@@ -42,6 +53,21 @@ def styled(chart: Chart) -> dict[str, Any]:
             "legend": {"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelLimit": 0, "columns": 2},
         },
     }
+
+
+def javascript() -> str:
+    """What shows such charts in a browser: Vega. Bundling it takes seconds, once for each version."""
+    import vl_convert
+    from platformdirs import user_cache_path
+
+    kept = user_cache_path("bfpc") / f"vega-{version('vl-convert-python')}.js"
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    bundle = str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
+    with suppress(OSError, BuildError):  # a cache that cannot be written costs time alone
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_file(kept, bundle.encode())
+    return bundle
 
 
 def picture(chart: Chart) -> bytes:

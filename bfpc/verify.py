@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,15 @@ def verify(
     metric: str | None = None,
     count: int | None = 8,
     csim: bool = False,
+    watch: Callable[[StoredMaps], None] | None = None,
     progress: Progress = silent,
 ) -> Verification:
     """Verifies a build folder on at most `count` images of `inputs` (as in `compile_model`), None for all.
 
     labels: as in `load_labels`, for scores against them. metric: a function `module:name`, in place of the config's
     `measure.metric`. With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit.
-    Where onnxruntime lacks an operator of the network, only that can be compared. Raises a BfpcError where the build or
-    the data is at fault.
+    `watch` is called with what the accelerator stored of every batch. Where onnxruntime lacks an operator of the
+    network, only bits can be compared. Raises a BfpcError where the build or the data is at fault.
     """
     build = step(progress, "reading the build", lambda: read_build(folder))
     model = onnx.load(build.model)
@@ -74,6 +75,8 @@ def verify(
     for start in progress(range(0, len(data), signature.batch), "verifying"):
         images = range(start, min(start + signature.batch, len(data)))
         maps = networks.run(data.take(batch_indices(signature, start, len(data))), images)
+        if watch is not None:
+            watch(maps)
         if simulation is not None and difference is None:
             difference = _compare_bits(build, simulation, maps, len(images))
     outputs, layers = networks.results()
@@ -86,6 +89,7 @@ def verify(
         failures=(*failures, *([difference] if difference else [])),
         warnings=(*data.warnings, *warnings),
         scores=scores,
+        images=len(data),
     )
 
 

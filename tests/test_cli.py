@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,7 +18,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 import bfpc
-from bfpc import __version__, cli, tables
+from bfpc import __version__, tables
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
@@ -194,11 +195,16 @@ def test_inspect_shows_every_layer_and_a_tour_of_the_generated_files(build: Path
     assert "notes.txt" not in result.stdout
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_tables_fit_the_terminal(build: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    monkeypatch.setattr(cli, "OUT", Console(soft_wrap=True, width=columns))
-    longest = max(len(line) for line in run("inspect", build).stdout.splitlines())
-    assert longest <= columns
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_tables_fit_the_terminal_and_lose_no_figure(build: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    def figures(width: int) -> Counter[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = run("inspect", build).stdout
+        assert max(len(line) for line in shown.splitlines()) <= width
+        assert "…" not in shown
+        return Counter(word for word in re.split(r"[\s,()]+", shown) if re.fullmatch(r"\d+(\.\d+)?%?", word))
+
+    assert figures(columns) >= figures(200)
 
 
 def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: Path, tmp_path: Path) -> None:

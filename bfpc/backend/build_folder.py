@@ -17,6 +17,7 @@ from bfpc.backend.manifest import MANIFEST_VERSION, checksum, read_layer_image, 
 from bfpc.backend.weight_image import unpack_weights
 from bfpc.config import Config
 from bfpc.errors import BuildError
+from bfpc.interruption import interruption_later
 from bfpc.ir.graph import Constant, Graph
 from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import parse_graph
@@ -67,12 +68,14 @@ def write_build(design: Design, folder: Path, vectors: Vectors | None = None) ->
         for path, content in design_files(design, vectors).items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             (partial / path).write_bytes(content)
-        _replace(partial, folder)
+        with interruption_later():
+            _replace(partial, folder)
     except OSError as error:
         fix = "check the folder's permissions and the free space, or give another folder with -o"
         raise BuildError(f"cannot write the build: {error}", where=str(folder), fix=fix) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with interruption_later():
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _replace(partial: Path, folder: Path) -> None:
@@ -81,7 +84,11 @@ def _replace(partial: Path, folder: Path) -> None:
         return
     former = partial.with_suffix(".former")
     folder.rename(former)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
     shutil.rmtree(former)
 
 

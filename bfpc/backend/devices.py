@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import yaml
 
-from bfpc.backend.area import Target
 from bfpc.config_faults import nearest
 from bfpc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bfpc.backend.area import Target  # which imports SciPy: not to list names for a shell
 
 LIST = "devices.yaml"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from bfpc.errors import BuildError
 from bfpc.explore.explore import Exploration
-from bfpc.explore.front import architecture_yaml, draw_front, exploration_json
+from bfpc.explore.front import architecture_yaml, draw_front, exploration_document, exploration_json
 from bfpc.output_file import write_file
 
 
@@ -22,3 +24,9 @@ def write_exploration(found: Exploration, config: str, output: Path) -> tuple[st
     except BuildError as error:
         return (str(error),)
     return ()
+
+
+def written_json(found: Exploration, output: Path, warnings: Sequence[str]) -> str:
+    """The object that `bfpc explore --json` prints: the front, the file that was written, and warnings."""
+    document = {"file": str(output), **exploration_document(found), "warnings": warnings}
+    return json.dumps(document, indent=2, allow_nan=False)

@@ -55,8 +55,13 @@ def _relative(config: Path, folder: Path) -> str:
 
 
 def exploration_json(found: Exploration) -> str:
+    """The front as a file: what `exploration_document` says."""
+    return json.dumps(exploration_document(found), indent=2, allow_nan=False) + "\n"
+
+
+def exploration_document(found: Exploration) -> dict[str, Any]:
     """The front, every point with its areas by module."""
-    document = {
+    return {
         "device": found.device.name,
         "networks": [str(model) for model in found.models],
         "fps": found.fps,
@@ -65,7 +70,6 @@ def exploration_json(found: Exploration) -> str:
         "front": [_document(point) for point in found.front],
         "chosen": _document(found.chosen),
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _document(point: Point) -> dict[str, Any]:
