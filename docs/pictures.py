@@ -206,10 +206,18 @@ def digits_rows() -> Rows:
         for j, second in enumerate(split_digits(w, weight, width=3).ravel().tolist()):
             shift, product = 5 * i + 3 * j, first * second
             text = f"{first} x {second} = {product}, shifted by {shift}"
-            shown = {"pass": f"pass {len(rows) + 1}", "first": shift, "end": shift + product.bit_length() + 1, "text": text}
+            shown = {
+                "pass": f"pass {len(rows) + 1}",
+                "first": shift,
+                "end": shift + product.bit_length() + 1,
+                "text": text,
+            }
             rows.append({**shown, "product": product << shift})
     total = sum(row["product"] for row in rows)
-    return [*rows, {"pass": "sum", "first": 0, "end": total.bit_length() + 1, "text": f"181 x -77 = {total}", "product": total}]
+    return [
+        *rows,
+        {"pass": "sum", "first": 0, "end": total.bit_length() + 1, "text": f"181 x -77 = {total}", "product": total},
+    ]
 
 
 def draw_digits(rows: Rows) -> Chart:

@@ -21,8 +21,7 @@ FORGIVEN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def sessions(text: str) -> Iterator[tuple[str, str]]:
     """The commands of the page's console blocks, and what they print."""
     for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
-        for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-            yield command, printed
+        yield from re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
