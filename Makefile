@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer, a C++ compiler and make; they set up .venv themselves.
+# `make demo` and `make test` need Python 3.11 or newer, a C++ compiler, make and Node.js; they set up .venv themselves.
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,10 +36,11 @@ benchmarks: $(READY)
 accuracy_table: $(READY)
 	$(BIN)/python -m benchmarks.accuracy_table
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml tests/browser/package-lock.json
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps hls4ml==1.3.0  # only for its ap_int and ac_int headers
+	npm ci --silent --prefix tests/browser  # a browser, for the tests of reports
 	touch $@
 
 clean:

@@ -61,11 +61,19 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return replace
 
 
+@pytest.fixture
+def no_report(library: Callable[..., None]) -> None:
+    """Reports are written elsewhere: builds of these tests are none."""
+    report = Path("build/report.html")
+    library("bfpc.report.page", report_compiled=lambda *_: report, report_verified=lambda *_: report)
+
+
 def test_version_and_help() -> None:
     assert __version__ in run("--version").output
     assert all(command in run("-h").output for command in ("compile", "verify", "run", "evaluate", "export", "inspect"))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_compile_hands_over_what_was_given_and_prints_the_summary(build: Path, library: Callable[..., None]) -> None:
     given: list[object] = []
 
@@ -118,6 +126,7 @@ def test_a_bug_keeps_its_traceback(library: Callable[..., None]) -> None:
         (None, ("prob: 21.5 dB, 30 are demanded",), 1, "Verification FAILED"),
     ],
 )
+@pytest.mark.usefixtures("no_report")
 def test_verify_prints_layers_outputs_and_the_verdict(
     library: Callable[..., None], bit_exact: bool | None, failures: tuple[str, ...], exit_code: int, said: str
 ) -> None:
@@ -129,6 +138,7 @@ def test_verify_prints_layers_outputs_and_the_verdict(
         assert part in result.stdout
 
 
+@pytest.mark.usefixtures("no_report")
 def test_verify_prints_scores_of_both_networks_with_their_intervals(library: Callable[..., None]) -> None:
     found = Verification(GOOD.outputs, GOOD.layers, scores=SCORES)
     library("bfpc.verify", verify=lambda *_, **__: found)
@@ -136,6 +146,7 @@ def test_verify_prints_scores_of_both_networks_with_their_intervals(library: Cal
     assert "top1    0.7812  0.75 [0.7, 0.8125]     200" in shown
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(("options", "count"), [((), 8), (("--labels", "l.json"), None), (("--count", "20"), 20)])
 def test_verify_uses_all_images_where_it_scores_them(
     library: Callable[..., None], options: tuple[str, ...], count: int | None
@@ -151,6 +162,7 @@ def test_verify_uses_all_images_where_it_scores_them(
     assert given["count"] == count
 
 
+@pytest.mark.usefixtures("no_report")
 def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]) -> None:
     given: dict[str, object] = {}
 
@@ -160,7 +172,7 @@ def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]
 
     library("bfpc.verify", verify=verify)
     result = run("verify", "b", "--inputs", "pics", "--csim", "--count", "3", "--labels", "l.json", "--json")
-    given.pop("progress")
+    del given["progress"], given["watch"]
     paths = {"build": Path("b"), "inputs": Path("pics"), "labels": Path("l.json")}
     assert given == {**paths, "metric": None, "csim": True, "count": 3}
     assert result.exit_code == 1
