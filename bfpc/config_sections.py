@@ -191,7 +191,8 @@ class ArchitectureConfig(Section):
     enough. `depthwise_window` is the side of the largest depthwise filter of which all taps multiply in one cycle;
     larger ones take a cycle for each. `auto` takes the largest in use. `on_chip_kilobytes` is a memory on chip in which
     maps stay from the layer that makes them to those that read them, as many as it holds. `multipliers`: what
-    the area model counts the array's products as; in a DSP lie several narrow ones.
+    the area model counts the array's products as; in a DSP lie several narrow ones. `device` is the FPGA that a report
+    compares with, one of those that `bfpc explore` knows.
     """
 
     c_vec: Lanes = Field("auto", description=_LANES_TEXT)
@@ -215,6 +216,7 @@ class ArchitectureConfig(Section):
     accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
     on_chip_kilobytes: int = Field(2048, ge=0, description="a whole number of 1024 bytes; 0 for none")
     multipliers: Literal["luts", "dsps"] = Field("luts", description="luts or dsps")
+    device: str | None = Field(None, description="an FPGA, such as kv260")
     clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
     dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
 

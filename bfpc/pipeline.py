@@ -10,6 +10,7 @@ from pathlib import Path
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import check_replaceable, write_build
 from bfpc.backend.design import Design, Vectors, make_design
+from bfpc.backend.devices import find_device
 from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config
 from bfpc.data import Array, InputData, load_inputs
@@ -101,13 +102,15 @@ def compile_model(
 
 
 def check_compilable(config: Config) -> None:
-    """Raises ConfigError where the formats are not given, or no hardware computes in them."""
+    """Raises ConfigError where the formats are not given, no hardware computes in them, or its device is not known."""
     if config.precision == "auto":
         fix = "choose them with bfpc search, and compile the config that it writes"
         raise ConfigError("the formats are not chosen yet", where="precision: auto", fix=fix)
     if config.arithmetic != "exact":
         fix = "measure it with bfpc evaluate, or give arithmetic: exact"
         raise ConfigError("no hardware computes the published arithmetic", where="arithmetic:", fix=fix)
+    if config.architecture.device is not None:
+        find_device(config.architecture.device)
 
 
 def prepare_network(

@@ -45,7 +45,7 @@ def architecture_yaml(found: Exploration, config: str, folder: Path) -> str:
     networks = ", ".join(model.stem for model in found.models)
     reached = f"{point.images_per_second:.4g} images a second each of {networks}, by the cost model"
     source = config if config.removesuffix(".yaml") in preset_names() else _relative(Path(config), folder)
-    section = architecture_section(point.architecture, shared=len(found.models) > 1)
+    section = {"device": found.device.name} | architecture_section(point.architecture, shared=len(found.models) > 1)
     document = {"extends": source, "architecture": section}
     return f"# Chosen by bfpc explore for {found.device.name}: {reached}.\n" + yaml.safe_dump(document, sort_keys=False)
 

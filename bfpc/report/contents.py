@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,13 @@ class Contents:
         return list(self.schedule["layers"])
 
     @cached_property
+    def starts(self) -> list[float]:
+        """When each layer begins, in milliseconds."""
+        per_cycle = self.schedule["milliseconds"] / self.schedule["cycles"]
+        cycles = accumulate((layer["cycles"] for layer in self.layers[:-1]), initial=0)
+        return [per_cycle * cycle for cycle in cycles]
+
+    @cached_property
     def anchors(self) -> dict[str, str]:
         """Where on the page a layer's figures stand, by its name."""
         return {layer["name"]: f"layer-{index}" for index, layer in enumerate(self.layers)}
@@ -106,9 +114,11 @@ class Contents:
         return {self.place(stored) for stored in self.schedule["maps"]}
 
     @property
-    def fitting(self) -> Area | None:
-        """The smallest device that the accelerator fits."""
-        return next((area for area in self.areas if area.fits), None)
+    def area(self) -> Area | None:
+        """What it takes of the config's device; without one, of the smallest that it fits, if any."""
+        device = self.build.config.architecture.device
+        wanted = (area for area in self.areas if (area.fits if device is None else area.device.name == device))
+        return next(wanted, None)
 
     @property
     def images_per_second(self) -> float:
@@ -125,6 +135,14 @@ class Contents:
     def tails(self) -> dict[str, str]:
         """What each layer does after its array, in words."""
         return {node.name: describe_tail(node) for node in self.build.graph.layers}
+
+    @cached_property
+    def waits(self) -> dict[str, str]:
+        """What the array waits for in each layer, and for how many cycles, by its name."""
+        return {
+            layer["name"]: ", ".join(f"{cause} {cycles:,}" for cause, cycles in layer["stalls"].items()) or "nothing"
+            for layer in self.layers
+        }
 
     @property
     def formats(self) -> list[tuple[str, float]]:

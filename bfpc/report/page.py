@@ -58,7 +58,8 @@ def render_report(contents: Contents) -> str:
         check_plots("drawing charts")
     except BuildError as error:
         return _render(contents, {}, {}, "", str(error.fix))
-    from bfpc.report.charts import draw_charts, full_width, octave_chart, octave_data
+    from bfpc.report.charts import draw_charts, full_width
+    from bfpc.report.network_charts import octave_chart, octave_data
 
     octaves = {
         name: {kind: octave_data(found[layer]) for kind, found in _tensors(contents).items() if layer in found}

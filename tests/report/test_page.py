@@ -13,9 +13,10 @@ import pytest
 
 from bfpc import plotting
 from bfpc.errors import BuildError
-from bfpc.report.charts import CHARTS, octave_chart
+from bfpc.report.charts import CHARTS
 from bfpc.report.contents import gather
 from bfpc.report.diff import diff_builds
+from bfpc.report.network_charts import octave_chart
 from bfpc.report.page import render_report
 from tests.report.builds import compile_small, run
 
