@@ -16,3 +16,4 @@ html_theme = "furo"
 html_title = f"bfpc {__version__}"
 html_copy_source = False
 html_show_copyright = False
+html_show_search_summary = False  # a browser does not read pages from a disk for one
