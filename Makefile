@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs benchmarks accuracy_table clean
+.PHONY: demo test lint docs site benchmarks accuracy_table clean
 
 demo: $(READY)
 	examples/demo.sh $(BIN)
@@ -18,9 +18,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The pages of docs/ that follow from the source.
+# The pages of docs/ that follow from the source, and their pictures.
 docs: $(READY)
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.pictures
+
+# The pages as a site, in the folder site/. Needs no network, and nor does who reads it.
+site: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q docs site
+	@echo "open site/index.html"
 
 # Figures beside their bars; one alone: .venv/bin/python -m benchmarks NAME
 benchmarks: $(READY)
@@ -38,4 +44,4 @@ $(READY): pyproject.toml tests/browser/package-lock.json
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build
+	rm -rf $(VENV) demo build site
