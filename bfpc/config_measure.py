@@ -38,11 +38,11 @@ class Detector(Section):
     anchors: str | None = Field(None, description="a path of a .npy, or null")
     scales: Annotated[tuple[float, float], Strict(False)] = Field((10.0, 5.0), description="a list of two numbers")
     activation: Literal["none", "sigmoid", "softmax"] = Field("none", description="none, sigmoid or softmax")
-    background: int | None = Field(None, ge=0, description="a class index that is no object, or null")
+    background: int | None = Field(None, ge=0, lt=1 << 31, description="a class index that is no object, or null")
     score_threshold: float = Field(0.05, ge=0, le=1, description="a fraction from 0 to 1")
     truth_threshold: float = Field(0.3, ge=0, le=1, description="a fraction from 0 to 1")
     nms_iou: float | None = Field(0.5, gt=0, le=1, description="a fraction above 0, or null")
-    max_detections: int = Field(100, ge=1, description="a whole number, at least 1")
+    max_detections: int = Field(100, ge=1, le=1 << 20, description="a whole number from 1 to 2**20")
 
 
 class Measuring(Section):

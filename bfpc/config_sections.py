@@ -148,11 +148,16 @@ class Passes(Section):
 class Calibration(Section):
     """How much of the calibration data is used."""
 
-    images: int = Field(8, ge=1, description="a whole number, at least 1")
+    images: int = Field(8, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
 
 
+SMALLEST_DIVISOR = 1e-6  # of pixels, which are 0 to 255 and stay far within float32
+Deviation = Annotated[float, Field(ge=SMALLEST_DIVISOR)]
+Deviations = Annotated[tuple[Deviation, ...], Strict(False), Field(min_length=1, max_length=4)]
 PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1, max_length=4)]
-Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Strict(False)]
+MAX_SIDE = 1 << 15
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Size = Annotated[tuple[Side, Side], Strict(False)]
 
 
 class Preprocessing(Section):
@@ -161,14 +166,12 @@ class Preprocessing(Section):
     Pixels are 0 to 255. `mean` and `std` stand in the order of `channels`, one number each or one for all.
     """
 
-    resize: int | None = Field(None, ge=1, description="length of the shorter side in pixels, or null")
+    resize: Side | None = Field(None, description=f"length of the shorter side, up to {MAX_SIDE} pixels, or null")
     crop: Size | None = Field(None, description="[height, width] in pixels, or null for the network's input size")
     channels: Literal["RGB", "BGR"] = Field("RGB", description="RGB or BGR")
-    divide: float = Field(255.0, gt=0, description="a number above 0")
+    divide: float = Field(255.0, ge=SMALLEST_DIVISOR, description=f"a number, at least {SMALLEST_DIVISOR:g}")
     mean: PerChannel = Field((0.0,), description="a list of numbers, one per channel")
-    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Field(min_length=1, max_length=4)] = Field(
-        (1.0,), description="a list of numbers above 0, one per channel"
-    )
+    std: Deviations = Field((1.0,), description=f"a list of numbers, at least {SMALLEST_DIVISOR:g}, one per channel")
 
 
 class Verify(Section):
@@ -211,9 +214,13 @@ class ArchitectureConfig(Section):
     depthwise_window: Annotated[int | Auto, _one_of("auto", *DEPTHWISE_WINDOWS)] = Field(
         "auto", description=f"auto or one of {_listed(DEPTHWISE_WINDOWS)}"
     )
-    feature_depth: int = Field(4096, ge=64, description="a whole number of vectors, at least 64")
-    accumulator_positions: int = Field(1024, ge=64, description="a whole number of positions, at least 64")
-    on_chip_kilobytes: int = Field(2048, ge=0, description="a whole number of 1024 bytes; 0 for none")
+    feature_depth: int = Field(4096, ge=64, le=1 << 24, description="a whole number of vectors from 64 to 2**24")
+    accumulator_positions: int = Field(
+        1024, ge=64, le=1 << 24, description="a whole number of positions from 64 to 2**24"
+    )
+    on_chip_kilobytes: int = Field(
+        2048, ge=0, le=1 << 22, description="a whole number of 1024 bytes up to 2**22; 0 for none"
+    )
     multipliers: Literal["luts", "dsps"] = Field("luts", description="luts or dsps")
     clock_mhz: float = Field(300.0, gt=0, description="a number above 0")
     dram_gigabytes_per_second: float = Field(19.2, gt=0, description="a number above 0")
@@ -260,7 +267,7 @@ class Search(Section):
     weight_exponent_ranges: Octaves = Field(
         (3, 7), description=f"a list of whole numbers of octaves from 0 to {MAX_EXPONENT_RANGE}"
     )
-    checks: int = Field(32, ge=0, description="a whole number")
+    checks: int = Field(32, ge=0, le=1 << 16, description="a whole number from 0 to 65536")
 
 
 class Training(Section):
@@ -273,12 +280,12 @@ class Training(Section):
     exact.
     """
 
-    batch: int = Field(64, ge=1, description="a whole number of images, at least 1")
+    batch: int = Field(64, ge=1, le=1 << 16, description="a whole number of images from 1 to 65536")
     learning_rate: float = Field(1e-4, gt=0, description="a number above 0")
     batch_norm: Literal["folded", "kept"] = Field("folded", description="folded or kept")
     distillation: float = Field(0.5, ge=0, le=1, description="a fraction from 0 to 1")
     temperature: float = Field(4.0, gt=0, description="a number above 0")
     flip: bool = Field(False, description="true or false")
-    crop_padding: int = Field(0, ge=0, description="a whole number of pixels")
+    crop_padding: int = Field(0, ge=0, le=1 << 12, description="a whole number of pixels from 0 to 4096")
     mixed_precision: bool = Field(True, description="true or false")
-    seed: int = Field(0, ge=0, description="a whole number")
+    seed: int = Field(0, ge=0, le=(1 << 32) - 1, description="a whole number from 0 to 2**32 - 1")

@@ -101,7 +101,7 @@ class LocalEngine:
                 del futures[0]  # and its result
         except BrokenProcessPool:
             what, fix = "a worker process was ended from outside", "it may lack memory: give fewer --processes"
-            raise JobError(what, fix=fix) from None
+            raise JobError(what, where="--processes", fix=fix) from None
         finally:
             for future in futures:
                 future.cancel()
