@@ -34,7 +34,9 @@ def describe(error: ValidationError, config: Located, model: type[BaseModel]) ->
     if len(faults) == 1:
         return faults.popitem()[1]
     paths = sorted(faults, key=lambda path: (config.find(path).file, config.find(path).line))
-    lines = [f"  {faults[path].where}: {faults[path].what}\n    fix: {faults[path].fix}" for path in paths[:SHOWN_FAULTS]]
+    lines = [
+        f"  {faults[path].where}: {faults[path].what}\n    fix: {faults[path].fix}" for path in paths[:SHOWN_FAULTS]
+    ]
     more = [f"  and {len(paths) - SHOWN_FAULTS} more"] if len(paths) > SHOWN_FAULTS else []
     files = dict.fromkeys(faults[path].where.rpartition(":")[0] for path in paths)
     what, fix = "\n".join([f"the config has {len(faults)} faults", *lines, *more]), "change these keys as said"

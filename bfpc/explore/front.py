@@ -88,7 +88,9 @@ def draw_front(found: Exploration) -> bytes:
         from matplotlib.figure import Figure
     except ImportError:
         fix = "install it: pip install 'bfpc[plots]'"
-        raise BuildError("drawing the front needs Matplotlib, which is not installed", where="import matplotlib", fix=fix) from None
+        raise BuildError(
+            "drawing the front needs Matplotlib, which is not installed", where="import matplotlib", fix=fix
+        ) from None
     with rc_context({"svg.hashsalt": "bfpc", "svg.fonttype": "none"}):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()

@@ -15,6 +15,7 @@ from onnxscript.optimizer import fold_constants_ir
 
 from bfpc.errors import ModelError
 from bfpc.frontend.normalizing import normalize
+from bfpc.frontend.shape_check import check_shapes
 from bfpc.frontend.stored_tensors import check_tensors
 
 OLDEST_OPSET = 7
@@ -69,13 +70,14 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
     """The model with static shapes, without constant nodes, functions and dead nodes. Tensors keep their names."""
     _check_operands(model.graph, path)
     static = _with_static_inputs(model, path)
+    check_shapes(static, path)
     try:
         inferred = _inferred(static)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1]
         what = f"the shapes of the model contradict each other: {reason}"
         raise ModelError(what, where=str(path), fix=EXPORT_AGAIN) from None
-    except (onnx.checker.ValidationError, RuntimeError) as error:
+    except (onnx.checker.ValidationError, RuntimeError, ValueError, TypeError) as error:  # the latter from onnx's C++
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the model is not valid ONNX: {reason}", where=str(path), fix=EXPORT_AGAIN) from None
     with as_model_error("the constants of the model cannot be computed", path):
@@ -108,6 +110,9 @@ def _check_operands(graph: onnx.GraphProto, path: Path, outer: frozenset[str] = 
     known = {*outer, *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
     known.update(tensor.values.name for tensor in graph.sparse_initializer)
     for node in graph.node:
+        if any(isinstance(text, bytes) for text in (node.op_type, node.domain, node.name, *node.input, *node.output)):
+            what = f"a node of type {node.op_type!r} has a name that is no text"  # bytes where it is no UTF-8
+            raise ModelError(what, where=str(path), fix="the file is damaged: copy or export it again")
         for name in (name for name in node.input if name and name not in known):
             reader = f"node {node.name or node.output[0]} ({node.op_type}) reads the tensor {name}"
             what, fix = f"{reader}, which nothing makes", "add it as an input or a constant, or remove the node"

@@ -248,7 +248,9 @@ def change_opset(random: Random, model: onnx.ModelProto) -> None:
 
 def add_body(random: Random, model: onnx.ModelProto) -> None:
     node = _some_node(random, model)
-    body = helper.make_graph(list(model.graph.node[:2]), "body", [], [model.graph.output[0]] if model.graph.output else [])
+    body = helper.make_graph(
+        list(model.graph.node[:2]), "body", [], [model.graph.output[0]] if model.graph.output else []
+    )
     node.op_type = random.choice(("If", "Loop", "Scan", "Relu"))
     node.attribute.append(helper.make_attribute(random.choice(("then_branch", "else_branch", "body")), body))
 
@@ -256,7 +258,9 @@ def add_body(random: Random, model: onnx.ModelProto) -> None:
 def nest_bodies(random: Random, model: onnx.ModelProto) -> None:
     body = helper.make_graph([], "body", [], [])
     for _ in range(random.choice((3, 10, 20))):
-        node = helper.make_node("If", ["x"], ["z"], then_branch=body, else_branch=helper.make_graph([], "other", [], []))
+        node = helper.make_node(
+            "If", ["x"], ["z"], then_branch=body, else_branch=helper.make_graph([], "other", [], [])
+        )
         body = helper.make_graph([node], "body", [], [])
     model.graph.node.extend(body.node)
 

@@ -18,8 +18,36 @@ HOSTILE_VALUES: tuple[Any, ...] = (
     *HOSTILE_STRINGS,
 )
 YAML_PIECES = (
-    *("{", "[", "}", "]", ":", "- ", "\t", "&a ", "*a", "!!python/object/apply:os.system ['true']", "<<: ", "? ", "---\n"),
-    *("!!int ", "!!binary ", "!!timestamp ", "2001-99-99", "1_000", "0x", ".nan", "~", "'", '"', "%YAML 9.9\n", "| \n", "#"),
+    *(
+        "{",
+        "[",
+        "}",
+        "]",
+        ":",
+        "- ",
+        "\t",
+        "&a ",
+        "*a",
+        "!!python/object/apply:os.system ['true']",
+        "<<: ",
+        "? ",
+        "---\n",
+    ),
+    *(
+        "!!int ",
+        "!!binary ",
+        "!!timestamp ",
+        "2001-99-99",
+        "1_000",
+        "0x",
+        ".nan",
+        "~",
+        "'",
+        '"',
+        "%YAML 9.9\n",
+        "| \n",
+        "#",
+    ),
     *("extends: ./config.yaml\n", "extends: [int8]\n", "9" * 5000, "[" * 2000, "{a: " * 200, "\0", "\ufeff", "\ud800"),
 )
 
