@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress as ProgressBar
 
 from bfpc import __version__, tables
-from bfpc.errors import BfpcError
+from bfpc.errors import BfpcError, CapacityError
 from bfpc.progress import Item, Progress, silent
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BfpcError as error:
             raise UserMistake(str(error)) from error
+        except MemoryError as error:
+            what, fix = "there is not enough memory", "give fewer images or --processes, or a smaller network"
+            raise UserMistake(str(CapacityError(what, where=f"bfpc {ctx.invoked_subcommand}", fix=fix))) from error
         except KeyboardInterrupt:
             NOTES.print("interrupted")
             raise SystemExit(INTERRUPTED) from None
@@ -90,6 +93,7 @@ def compile_command(model: Path, config: str, output: Path, calibration: Path | 
 @click.option("--metric", metavar="MODULE:FUNCTION", help="A Python function that scores images.")
 @click.option("--count", type=click.IntRange(min=1), help="Images used, at most.  [default: 8, with labels all]")
 @click.option("--csim", is_flag=True, help="Build and run the C++, and demand the same bits.")
+@click.option("--trust", is_flag=True, help="Call the Python functions that the build's config names.")
 @AsJson
 @click.pass_context
 def verify_command(
@@ -100,6 +104,7 @@ def verify_command(
     metric: str | None,
     count: int | None,
     csim: bool,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Compare the folder BUILD with the original network in onnxruntime, layer by layer, and score both."""
@@ -107,7 +112,9 @@ def verify_command(
 
     most = DEFAULT_IMAGES if count is None and labels is None else count
     with _progress(quiet=as_json) as progress:
-        result = verify(build, inputs, labels=labels, metric=metric, count=most, csim=csim, progress=progress)
+        result = verify(
+            build, inputs, labels=labels, metric=metric, count=most, csim=csim, trust=trust, progress=progress
+        )
     _warn(result.warnings)
     _show(result.to_json() if as_json else tables.verification(result))
     ctx.exit(0 if result.passed else 1)

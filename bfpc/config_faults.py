@@ -10,11 +10,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bfpc.errors import ConfigError
+from bfpc.errors import ConfigError, short
 from bfpc.located_yaml import Located
 
 SHOWN_FAULTS = 4
-SHOWN_VALUE = 60  # characters
 
 Path = tuple[str | int, ...]
 
@@ -56,16 +55,11 @@ def _fault(
         return ConfigError(f"{name} is not a key that bfpc knows", where=located.where, fix=fix)
     if field is None or field.description is None:
         fix = f"give a mapping with keys of {', '.join(_section(model, path).model_fields)}"
-        return ConfigError(f"{name} is {_short(value)}", where=located.where, fix=fix)
+        return ConfigError(f"{name} is {short(value)}", where=located.where, fix=fix)
     explains = field.description.startswith("a ")  # else it lists what is allowed
     words = [] if explains else field.description.replace(",", " ").split()
     meant = nearest(value, words) if isinstance(value, str) else ""
-    return ConfigError(f"{name} is {_short(value)}", where=located.where, fix=f"give {field.description}{meant}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_VALUE else f"{text[: SHOWN_VALUE - 3]}..."
+    return ConfigError(f"{name} is {short(value)}", where=located.where, fix=f"give {field.description}{meant}")
 
 
 def _resolve(details: ErrorDetails, model: type[BaseModel]) -> tuple[Path, FieldInfo | None]:

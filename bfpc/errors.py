@@ -6,6 +6,7 @@ Anything else that is raised is a bug of bfpc and keeps its traceback.
 from __future__ import annotations
 
 SCREEN_COLUMNS = 100
+SHORT = 60
 WHAT_ROWS, WHERE_ROWS, FIX_ROWS = 12, 3, 5  # of a screen of 24; each may take one more, where it is cut
 
 
@@ -52,6 +53,17 @@ class TrainingError(BfpcError):
 
 class JobError(BfpcError):
     """Worker processes, or a cluster of them, cannot be reached or have ended."""
+
+
+def short(value: object) -> str:
+    """A value as an error quotes it."""
+    text = repr(value)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, as far as an error quotes it."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def _again(kind: type[BfpcError], what: str, where: str, fix: str) -> BfpcError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bfpc.errors import BuildError
@@ -12,8 +13,11 @@ def check_writable(path: Path) -> None:
     """Raises BuildError where no file can be written, before the work is done."""
     if path.is_dir():
         raise BuildError("the output is a folder", where=str(path), fix="give a file with -o")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise BuildError("the output's folder does not exist", where=str(path), fix="make it first")
+    if not os.access(folder, os.W_OK):
+        raise BuildError("the output's folder cannot be written", where=str(path), fix="give another file with -o")
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -23,6 +27,7 @@ def write_file(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         fix = "check the folder's permissions and the free space, or give another file with -o"
         raise BuildError(f"cannot write the file: {error}", where=str(path), fix=fix) from error

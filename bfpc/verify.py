@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from bfpc.backend.bit_packing import Words
-from bfpc.backend.build_folder import Build
+from bfpc.backend.build_folder import MANIFEST, Build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, ScorePair, Sums, Verification, measure
 from bfpc.config import Config
@@ -52,12 +52,14 @@ def verify(
     metric: str | None = None,
     count: int | None = 8,
     csim: bool = False,
+    trust: bool = False,
     progress: Progress = silent,
 ) -> Verification:
     """Verifies a build folder on at most `count` images of `inputs` (as in `compile_model`), None for all.
 
     labels: as in `load_labels`, for scores against them. metric: a function `module:name`, in place of the config's
     `measure.metric`. With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit.
+    A build may be anybody's: functions that its config names are only called with `trust`.
     Where onnxruntime lacks an operator of the network, only that can be compared. Raises a BfpcError where the build or
     the data is at fault.
     """
@@ -66,6 +68,8 @@ def verify(
     data = open_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
     if labels is not None and inputs is None:
         raise DataError("labels without inputs", where=str(labels), fix="give the images that they are of: --inputs")
+    if not trust:
+        _check_functions(build, metric)
     scoring = _open_scoring(build.config, metric, signature, labels, data.names)
     emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
     simulation = step(progress, "compiling the C++", lambda: _simulation(build)) if csim else None
@@ -87,6 +91,16 @@ def verify(
         warnings=(*data.warnings, *warnings),
         scores=scores,
     )
+
+
+def _check_functions(build: Build, metric: str | None) -> None:
+    """Raises BuildError where the build's own config names code that would run."""
+    measuring = build.config.measure
+    named = [measuring.detection.decode, *([measuring.metric] if metric is None else [])]
+    if functions := [name for name in named if name is not None]:
+        what = f"the build's config names Python code that would run: {', '.join(functions)}"
+        fix = "give --trust if you know the build; a function of your own is named by --metric"
+        raise BuildError(what, where=str(build.folder / MANIFEST), fix=fix)
 
 
 def _open_scoring(

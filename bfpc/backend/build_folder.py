@@ -19,7 +19,7 @@ from bfpc.backend.manifest import MANIFEST_VERSION, checksum, make_manifest, rea
 from bfpc.backend.quantized_graph import check_quantized
 from bfpc.backend.weight_image import unpack_weights
 from bfpc.config import Config
-from bfpc.errors import BuildError
+from bfpc.errors import BuildError, first_line
 from bfpc.ir.graph import Constant, Graph
 from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import parse_graph
@@ -58,11 +58,16 @@ class Build:
 
 def check_replaceable(folder: Path) -> None:
     """Raises BuildError where a build cannot be written to `folder` without destroying something else."""
-    if not folder.exists() or (folder / MANIFEST).is_file():
-        return
-    if not folder.is_dir() or any(folder.iterdir()):
+    fix = "give another folder with -o, or remove it"
+    try:
+        if not folder.exists() or (folder / MANIFEST).is_file():
+            return
+        occupied = not folder.is_dir() or any(folder.iterdir())
+    except OSError as error:
+        raise BuildError(f"cannot look into the folder: {error}", where=str(folder), fix=fix) from None
+    if occupied:
         what = "a folder that bfpc did not write" if folder.is_dir() else "a file"
-        raise BuildError(f"{folder} is {what}", where=str(folder), fix="give another folder with -o, or remove it")
+        raise BuildError(f"{folder} is {what}", where=str(folder), fix=fix)
 
 
 def write_build(design: Design, folder: Path, vectors: Vectors | None = None) -> None:
@@ -92,7 +97,11 @@ def _replace(partial: Path, folder: Path) -> None:
         return
     former = partial.with_suffix(".former")
     folder.rename(former)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        former.rename(folder)
+        raise
     shutil.rmtree(former)
 
 
@@ -102,7 +111,7 @@ def read_build(folder: Path) -> Build:
     try:
         return _understood(folder, manifest, contents)
     except MALFORMED as error:
-        what = f"the files of the build contradict each other: {_first_line(error)}"
+        what = f"the files of the build contradict each other: {first_line(error)}"
         raise BuildError(what, where=str(folder), fix=COMPILE_AGAIN) from error
 
 
@@ -141,11 +150,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         content = _read(folder, MANIFEST)
     except (OSError, ValueError) as error:
-        raise BuildError(f"not a build folder: {_first_line(error)}", where=str(folder), fix=fix) from None
+        raise BuildError(f"not a build folder: {first_line(error)}", where=str(folder), fix=fix) from None
     try:
         version = from_json(content)["manifest_version"]
     except (ValueError, TypeError, KeyError) as error:
-        what = f"{MANIFEST} is not that of a build: {_first_line(error)}"
+        what = f"{MANIFEST} is not that of a build: {first_line(error)}"
         raise BuildError(what, where=str(folder), fix=fix) from None
     if version != MANIFEST_VERSION:
         what = f"the build is of version {version}, this bfpc reads version {MANIFEST_VERSION}"
@@ -180,7 +189,3 @@ def _read(folder: Path, path: str) -> bytes:
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
         raise FileNotFoundError(f"{path} is no file of the folder")
     return file.read_bytes()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

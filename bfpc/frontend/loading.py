@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants_ir
 
-from bfpc.errors import ModelError
+from bfpc.errors import ModelError, first_line
 from bfpc.frontend.normalizing import normalize
 from bfpc.frontend.shape_check import check_shapes
 from bfpc.frontend.stored_tensors import check_tensors
@@ -54,8 +54,7 @@ def as_model_error(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(f"{what}: {reason}", where=str(path), fix=EXPORT_AGAIN) from error
+        raise ModelError(f"{what}: {first_line(error)}", where=str(path), fix=EXPORT_AGAIN) from error
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:
@@ -78,8 +77,9 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
         what = f"the shapes of the model contradict each other: {reason}"
         raise ModelError(what, where=str(path), fix=EXPORT_AGAIN) from None
     except (onnx.checker.ValidationError, RuntimeError, ValueError, TypeError) as error:  # the latter from onnx's C++
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the model is not valid ONNX: {reason}", where=str(path), fix=EXPORT_AGAIN) from None
+        raise ModelError(
+            f"the model is not valid ONNX: {first_line(error)}", where=str(path), fix=EXPORT_AGAIN
+        ) from None
     with as_model_error("the constants of the model cannot be computed", path):
         folded = _fold_constants(onnx_ir.serde.deserialize_model(inferred))
     _check_elements(folded.graph, path)

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +37,24 @@ def write_sources(build: Build) -> Path:
     if wrong:
         what = f"{', '.join(wrong[:SHOWN_FILES])} of the build are not what this bfpc makes of its network"
         raise BuildError(what, where=str(build.folder), fix=COMPILE_AGAIN)
-    scratch = Path(tempfile.mkdtemp(prefix="bfpc-"))
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    for path, content in made.items():
-        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
-        (scratch / path).write_bytes(content)
+    with _free_space():
+        scratch = Path(tempfile.mkdtemp(prefix="bfpc-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        for path, content in made.items():
+            (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / path).write_bytes(content)
     return scratch
+
+
+@contextmanager
+def _free_space() -> Iterator[None]:
+    """Raises BuildError where temporary files cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        fix = "check its permissions and the free space, or name another one with TMPDIR"
+        what = f"the C simulation cannot write its files: {error}"
+        raise BuildError(what, where="the folder for temporary files", fix=fix) from error
 
 
 def build_simulation(folder: Path) -> Path:
@@ -69,7 +83,7 @@ def run_simulation(folder: Path, executable: Path, inputs: Words, layers: int | 
     inputs: the words of the network's input maps. layers: how many layers run, counted from the first; None for all.
     Returns the words of every layer's output, one after the other.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with _free_space(), tempfile.TemporaryDirectory() as scratch:
         source, trace = Path(scratch) / "input.bin", Path(scratch) / "trace.bin"
         source.write_bytes(inputs.astype("<u8").tobytes())
         files = (executable.resolve(), folder / "program.bin", folder / "weights.bin", source, trace)
