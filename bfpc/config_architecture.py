@@ -57,20 +57,23 @@ class ArchitectureConfig(Section):
     feature_depth: int = Field(
         4096,
         ge=64,
+        le=1 << 24,
         title="vectors in the feature buffer and in the FIFO before it",
-        description="a whole number of vectors, at least 64",
+        description="a whole number of vectors from 64 to 2**24",
     )
     accumulator_positions: int = Field(
         1024,
         ge=64,
+        le=1 << 24,
         title="positions in the buffer of accumulators",
-        description="a whole number of positions, at least 64",
+        description="a whole number of positions from 64 to 2**24",
     )
     on_chip_kilobytes: int = Field(
         2048,
         ge=0,
+        le=1 << 22,
         title="memory on chip for maps between layers",
-        description="a whole number of 1024 bytes; 0 for none",
+        description="a whole number of 1024 bytes up to 2**22; 0 for none",
     )
     multipliers: Literal["luts", "dsps"] = Field(
         "luts", title="what the area model counts the array's products as", description="luts or dsps"

@@ -57,7 +57,11 @@ class Detector(Section):
         "none", title="what turns the output into scores", description="none, sigmoid or softmax"
     )
     background: int | None = Field(
-        None, ge=0, title="the class that is no object", description="a class index that is no object, or null"
+        None,
+        ge=0,
+        lt=1 << 31,
+        title="the class that is no object",
+        description="a class index that is no object, or null",
     )
     score_threshold: float = Field(
         0.05, ge=0, le=1, title="score below which detections do not count", description="a fraction from 0 to 1"
@@ -77,7 +81,11 @@ class Detector(Section):
         description="a fraction above 0, or null",
     )
     max_detections: int = Field(
-        100, ge=1, title="detections of an image, at most", description="a whole number, at least 1"
+        100,
+        ge=1,
+        le=1 << 20,
+        title="detections of an image, at most",
+        description="a whole number from 1 to 2**20",
     )
 
 

@@ -65,4 +65,6 @@ class Search(Section):
         title="exponent ranges that weights may take",
         description=f"a list of whole numbers of octaves from 0 to {MAX_EXPONENT_RANGE}",
     )
-    checks: int = Field(32, ge=0, title="choices that are tried as a whole", description="a whole number")
+    checks: int = Field(
+        32, ge=0, le=1 << 16, title="choices that are tried as a whole", description="a whole number from 0 to 65536"
+    )

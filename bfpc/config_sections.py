@@ -190,12 +190,21 @@ class Calibration(Section):
     """How much of the calibration data is used."""
 
     images: int = Field(
-        8, ge=1, title="calibration images that are used, at most", description="a whole number, at least 1"
+        8,
+        ge=1,
+        le=1_000_000,
+        title="calibration images that are used, at most",
+        description="a whole number from 1 to 1000000",
     )
 
 
+SMALLEST_DIVISOR = 1e-6  # of pixels, which are 0 to 255 and stay far within float32
+Deviation = Annotated[float, Field(ge=SMALLEST_DIVISOR)]
+Deviations = Annotated[tuple[Deviation, ...], Strict(False), Field(min_length=1, max_length=4)]
 PerChannel = Annotated[tuple[float, ...], Strict(False), Field(min_length=1, max_length=4)]
-Size = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Strict(False)]
+MAX_SIDE = 1 << 15
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Size = Annotated[tuple[Side, Side], Strict(False)]
 
 
 class Preprocessing(Section):
@@ -204,11 +213,10 @@ class Preprocessing(Section):
     Pixels are 0 to 255. `mean` and `std` stand in the order of `channels`, one number each or one for all.
     """
 
-    resize: int | None = Field(
+    resize: Side | None = Field(
         None,
-        ge=1,
         title="what a picture is scaled to before its middle is cut out",
-        description="length of the shorter side in pixels, or null",
+        description=f"length of the shorter side, up to {MAX_SIDE} pixels, or null",
     )
     crop: Size | None = Field(
         None,
@@ -217,13 +225,18 @@ class Preprocessing(Section):
     )
     channels: Literal["RGB", "BGR"] = Field("RGB", title="order of the channels", description="RGB or BGR")
     divide: float = Field(
-        255.0, gt=0, title="what pixels, 0 to 255, are divided by first", description="a number above 0"
+        255.0,
+        ge=SMALLEST_DIVISOR,
+        title="what pixels, 0 to 255, are divided by first",
+        description=f"a number, at least {SMALLEST_DIVISOR:g}",
     )
     mean: PerChannel = Field(
         (0.0,), title="what is subtracted after that", description="a list of numbers, one per channel"
     )
-    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Field(min_length=1, max_length=4)] = Field(
-        (1.0,), title="what is divided by in the end", description="a list of numbers above 0, one per channel"
+    std: Deviations = Field(
+        (1.0,),
+        title="what is divided by in the end",
+        description=f"a list of numbers, at least {SMALLEST_DIVISOR:g}, one per channel",
     )
 
 
@@ -256,7 +269,11 @@ class Training(Section):
     """
 
     batch: int = Field(
-        64, ge=1, title="images of a step, in each process", description="a whole number of images, at least 1"
+        64,
+        ge=1,
+        le=1 << 16,
+        title="images of a step, in each process",
+        description="a whole number of images from 1 to 65536",
     )
     learning_rate: float = Field(1e-4, gt=0, title="highest learning rate", description="a number above 0")
     batch_norm: Literal["folded", "kept"] = Field(
@@ -276,9 +293,15 @@ class Training(Section):
     )
     flip: bool = Field(False, title="half of the images are mirrored", description="true or false")
     crop_padding: int = Field(
-        0, ge=0, title="images are shifted by up to so much", description="a whole number of pixels"
+        0,
+        ge=0,
+        le=1 << 12,
+        title="images are shifted by up to so much",
+        description="a whole number of pixels from 0 to 4096",
     )
     mixed_precision: bool = Field(
         True, title="GPUs compute with narrower numbers; products of mantissas stay exact", description="true or false"
     )
-    seed: int = Field(0, ge=0, title="of all that is drawn", description="a whole number")
+    seed: int = Field(
+        0, ge=0, le=(1 << 32) - 1, title="of all that is drawn", description="a whole number from 0 to 2**32 - 1"
+    )
