@@ -15,12 +15,13 @@ import yaml
 
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.builds import TRAINED
+from benchmarks.walkthroughs import load_records
 from bfpc.backend.devices import devices
 from bfpc.cli import main
 from bfpc.config import load_config
 from bfpc.frontend import activation
 from docs.generate import DOCS
-from docs.walkthroughs import config_path, load_records, load_texts, network_page
+from docs.walkthroughs import config_path, load_texts, network_page
 
 ROOT = DOCS.parent
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
