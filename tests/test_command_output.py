@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console as RichConsole
+from rich.console import RenderableType
 
 from bfpc.cli import COMMANDS, main
+from bfpc.console import Console
 from docs.generate import DOCS
 from tests.test_examples import example
 
@@ -149,6 +154,34 @@ def test_both_contradict_each_other() -> None:
     assert "--quiet and --verbose contradict each other" in result.stderr
 
 
+# -- in any width ----------------------------------------------------------------------------------------------------
+
+
+def figures(table: RenderableType, width: int) -> Counter[str]:
+    """The numbers of a table that is shown in a terminal."""
+    console = RichConsole(width=width, file=io.StringIO(), soft_wrap=True)
+    with console.capture() as capture:
+        console.print(table)
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in capture.get()
+    return Counter(word for word in re.split(r"[\s,()\[\]]+", capture.get()) if re.fullmatch(r"\d+(\.\d+)?%?", word))
+
+
+@pytest.mark.parametrize(
+    "command", ["verify", "inspect", "inspect --partition", "run", "evaluate", "search", "explore", "doctor"]
+)
+def test_tables_fit_and_lose_no_figure(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[RenderableType] = []
+    monkeypatch.setattr(Console, "show", lambda self, to_json, table: shown.append(table()))
+    assert run(INVOCATIONS[command]).exit_code == 0
+    [table] = shown
+    wide = figures(table, 250)
+    assert command == "doctor" or wide
+    for width in (60, 80, 120):
+        assert figures(table, width) >= wide, width
+
+
 # -- in a terminal ----------------------------------------------------------------------------------------------------
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*3\d")
@@ -188,6 +221,15 @@ def test_without_colours(environment: dict[str, str]) -> None:
     shown = in_terminal(COMPILE, COLUMNS="100", **environment)
     assert not COLOUR.search(shown)
     assert "warning: no data given" in shown
+
+
+def test_help_waits_for_no_library() -> None:
+    asked = "import sys; from bfpc.cli import main; main(['-h'], standalone_mode=False); print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=environment, check=True)
+    assert "Exit codes:" in ran.stdout
+    loaded = set(ran.stdout.splitlines()[-1].split())
+    assert not loaded & {"numpy", "onnx", "onnxruntime", "pydantic", "scipy", "torch"}
 
 
 def test_a_pipe_gets_neither(folder: Path) -> None:
