@@ -15,12 +15,13 @@ import yaml
 
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.builds import TRAINED
+from benchmarks.walkthroughs import load_records
 from bfpc.backend.devices import devices
 from bfpc.cli import main
 from bfpc.config import load_config
 from bfpc.frontend import activation
 from docs.generate import DOCS
-from docs.walkthroughs import config_path, load_records, load_texts, network_page
+from docs.walkthroughs import config_path, load_texts, network_page
 
 ROOT = DOCS.parent
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
@@ -91,6 +92,22 @@ def test_the_recipes_show_the_code_as_it_is() -> None:
     assert inspect.getsource(activation.import_leaky_relu) in page
     (line,) = re.findall(r"```yaml\n(zu3: .*)\n```", page)
     assert line in (ROOT / "bfpc/backend/devices.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "example"),
+    [
+        ("An ONNX operator", r"leaky_?relu"),
+        ("An operator of the graph", r"PRelu|slope|TailLane|Layer\b"),
+        ("A pass", r"merge[_-]clips"),
+    ],
+)
+def test_every_file_of_a_recipe_knows_its_example(recipe: str, example: str) -> None:
+    section = (DOCS / "extending.md").read_text().partition(f"## {recipe}\n")[2].partition("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in PATHS.findall(row.split(" | ")[0])]
+    assert len(named) > 3
+    assert not [name for name in named if not re.search(example, (ROOT / name).read_text(), re.IGNORECASE)]
 
 
 def test_every_device_has_its_row() -> None:
