@@ -24,7 +24,7 @@ from bfpc.commands.schema import schema_command
 from bfpc.commands.search import search_command
 from bfpc.commands.verify import verify_command
 from bfpc.console import Console
-from bfpc.errors import BfpcError
+from bfpc.errors import BfpcError, CapacityError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_CODES = """\
@@ -74,6 +74,9 @@ class Commands(click.Group):
                 fault = {"what": error.what, "where": error.where, "fix": error.fix}
                 click.echo(json.dumps({"error": fault}, indent=2))
             raise UserMistake(str(error)) from error
+        except MemoryError as error:
+            what, fix = "there is not enough memory", "give fewer images or --processes, or a smaller network"
+            raise UserMistake(str(CapacityError(what, where=f"bfpc {ctx.invoked_subcommand}", fix=fix))) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             raise SystemExit(INTERRUPTED) from None

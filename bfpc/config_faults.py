@@ -10,8 +10,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bfpc.errors import ConfigError
+from bfpc.errors import ConfigError, short
 from bfpc.located_yaml import Located
+
+SHOWN_FAULTS = 4
 
 Path = tuple[str | int, ...]
 
@@ -31,8 +33,13 @@ def describe(error: ValidationError, config: Located, model: type[BaseModel]) ->
     if len(faults) == 1:
         return faults.popitem()[1]
     paths = sorted(faults, key=lambda path: (config.find(path).file, config.find(path).line))
-    lines = [f"  {faults[path].where}: {faults[path].what}\n    fix: {faults[path].fix}" for path in paths]
-    return ConfigError("\n".join([f"the config has {len(faults)} faults", *lines]))
+    lines = [
+        f"  {faults[path].where}: {faults[path].what}\n    fix: {faults[path].fix}" for path in paths[:SHOWN_FAULTS]
+    ]
+    more = [f"  and {len(paths) - SHOWN_FAULTS} more"] if len(paths) > SHOWN_FAULTS else []
+    files = dict.fromkeys(faults[path].where.rpartition(":")[0] for path in paths)
+    what, fix = "\n".join([f"the config has {len(faults)} faults", *lines, *more]), "change these keys as said"
+    return ConfigError(what, where=", ".join(files), fix=fix)
 
 
 def _fault(
@@ -48,11 +55,11 @@ def _fault(
         return ConfigError(f"{name} is not a key that bfpc knows", where=located.where, fix=fix)
     if field is None or field.description is None:
         fix = f"give a mapping with keys of {', '.join(_section(model, path).model_fields)}"
-        return ConfigError(f"{name} is {value!r}", where=located.where, fix=fix)
+        return ConfigError(f"{name} is {short(value)}", where=located.where, fix=fix)
     explains = field.description.startswith("a ")  # else it lists what is allowed
     words = [] if explains else field.description.replace(",", " ").split()
     meant = nearest(value, words) if isinstance(value, str) else ""
-    return ConfigError(f"{name} is {value!r}", where=located.where, fix=f"give {field.description}{meant}")
+    return ConfigError(f"{name} is {short(value)}", where=located.where, fix=f"give {field.description}{meant}")
 
 
 def _resolve(details: ErrorDetails, model: type[BaseModel]) -> tuple[Path, FieldInfo | None]:
@@ -89,4 +96,4 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 
 def _dotted(path: Path) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".") or "the config"
+    return text.removeprefix(".") or ("the config" if not path else "an empty key")

@@ -30,10 +30,17 @@ def _locate_source(source: str | Path, folder: Path) -> Path:
     if isinstance(source, str) and name in preset_names():
         return PRESETS / f"{name}.yaml"
     path = folder / source
-    if not path.exists():
+    if not _exists(path):
         fix = f"presets are {', '.join(preset_names())}{nearest(name, preset_names())}; a file is given by its path"
         raise ConfigError("no such config", where=str(source), fix=fix)
     return path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or no name at all
+        return False
 
 
 def _read_extended(path: Path, above: tuple[Path, ...]) -> Located:

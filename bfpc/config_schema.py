@@ -10,7 +10,6 @@ from bfpc.config_file import preset_names
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EXTENDS = {
-    "title": "Extends",
     "description": "the config beneath this one: a preset, or another file's path",
     "anyOf": [{"enum": preset_names()}, {"type": "string"}],
 }
@@ -19,8 +18,18 @@ EXTENDS = {
 def config_schema() -> dict[str, Any]:
     """Of what a file may hold: the sections of `Config`, and `extends`."""
     schema = Config.model_json_schema()
-    properties = {"extends": EXTENDS, **schema.pop("properties")}
-    return {"$schema": DIALECT, "title": "A config of bfpc", **schema, "properties": properties}
+    for section in (schema, *schema["$defs"].values()):
+        section["properties"] = {key: _described(field) for key, field in section["properties"].items()}
+    properties = {"extends": EXTENDS, **schema["properties"]}
+    return {**schema, "$schema": DIALECT, "title": "A config of bfpc", "properties": properties}
+
+
+def _described(field: dict[str, Any]) -> dict[str, Any]:
+    """A key whose description says what it is, then what it may hold; a section has its own."""
+    if "description" not in field:
+        return field
+    title, rest = field["title"], {key: value for key, value in field.items() if key != "title"}
+    return {**rest, "description": f"{title}: {field['description']}"}
 
 
 def schema_text() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from shutil import get_terminal_size
 
 from rich import console as rich
@@ -23,15 +24,16 @@ class Console:
     def __init__(self) -> None:
         self.as_json = self.quiet = self.verbose = False
         width = get_terminal_size((FILE_WIDTH, 0)).columns
-        self._out = rich.Console(soft_wrap=True, markup=False, highlight=False, width=width)
-        self._notes = rich.Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+        plain = partial(rich.Console, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        self._out, self._notes = plain(width=width), plain(stderr=True)
 
     def show(self, to_json: Callable[[], str], table: Callable[[], RenderableType]) -> None:
-        """The result, in the form that was asked for."""
-        if self.as_json:
-            self._out.file.write(to_json().rstrip("\n") + "\n")
+        """The result, in the form that was asked for; text stays as it is."""
+        shown = to_json() if self.as_json else table()
+        if isinstance(shown, str):
+            self._out.file.write(shown.rstrip("\n") + "\n")
         else:
-            self._out.print(table())
+            self._out.print(shown)
 
     def hint(self, text: str) -> None:
         """What the user may do next."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bfpc.array_files import StoredArray, read_arrays
 from bfpc.config_sections import Preprocessing
@@ -22,6 +22,8 @@ from bfpc.ir.layout import Axes, to_onnx
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SYNTHETIC_IMAGES = 8
 SYNTHETIC_CELLS = (3, 6, 12, 24, 48)  # coarse to fine; each half as strong as the one before
+
+MAX_PIXELS = 1 << 28
 
 FLOAT32 = np.dtype(np.float32)  # of all maps, whatever the element type of the ONNX input
 
@@ -96,11 +98,19 @@ def open_inputs(
     """
     if source is None:
         return _synthetic(specs, preprocessing, SYNTHETIC_IMAGES if limit is None else limit, seed)
-    if not source.exists():
+    if not exists(source):
         raise DataError("no such file or folder", where=str(source), fix="give a folder of pictures, a .npy or a .npz")
     if source.suffix in (".npy", ".npz") and source.is_file():
         return _open_arrays(read_arrays(source.absolute()), specs, limit, str(source))
     return _open_pictures(_list_pictures(source.absolute())[:limit], specs, preprocessing, str(source))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at a path; a name that is too long names nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def load_inputs(
@@ -192,6 +202,9 @@ def scale_and_crop(
     height, width = shape
     scale = max(height / picture.height, width / picture.width, shorter / min(picture.size))
     size = max(width, round(picture.width * scale)), max(height, round(picture.height * scale))
+    if size[0] * size[1] > MAX_PIXELS:
+        what = f"a picture of {picture.width} x {picture.height} pixels would be scaled to {size[0]} x {size[1]}"
+        raise DataError(what, where=f"preprocessing to {width} x {height}", fix="remove it, or give a smaller resize:")
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return picture.resize(size, filter).crop((left, top, left + width, top + height))
 
@@ -203,10 +216,19 @@ def _per_channel(values: tuple[float, ...], channels: int) -> NDArray[np.float32
     return np.array(values, np.float32)
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """What lies in a folder. Raises DataError where it is none, or cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        what = f"neither a file nor a folder that can be read: {error.strerror}"
+        raise DataError(what, where=str(folder), fix="give a folder of pictures, a .npy or a .npz") from None
+
+
 def _list_pictures(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
-    pictures = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+    pictures = sorted(path for path in list_folder(source) if path.suffix.lower() in PICTURES and path.is_file())
     if not pictures:
         raise DataError("the folder holds no pictures", where=str(source), fix=f"bfpc reads {', '.join(PICTURES)}")
     return pictures
@@ -236,7 +258,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         picture = Image.open(path)
         picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # what Pillow raises on broken files is not documented
         raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
     return picture
 

@@ -5,18 +5,26 @@ Anything else that is raised is a bug of bfpc and keeps its traceback.
 
 from __future__ import annotations
 
+SCREEN_COLUMNS = 100
+SHORT = 60
+WHAT_ROWS, WHERE_ROWS, FIX_ROWS = 12, 3, 5  # of a screen of 24; each may take one more, where it is cut
+
 
 class BfpcError(Exception):
     """Base of every error a user can cause. The command line prints it without a traceback and exits with 2.
 
-    `what` is the fault, `where` names the file, line, node or option, `fix` says what to do.
+    `what` is the fault, `where` names the file, line, node or option, `fix` says what to do. All of it fits a screen:
+    what is longer is cut. Characters that a terminal would obey stand as escapes.
     """
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
-        self.what, self.where, self.fix = what, where, fix
-        super().__init__(
-            "\n".join(part for part in (what, where and f"  where: {where}", fix and f"  fix: {fix}") if part)
+    def __init__(self, what: str, *, where: str, fix: str) -> None:
+        self.what, self.where, self.fix = (
+            _shown(text, rows) for text, rows in ((what, WHAT_ROWS), (where, WHERE_ROWS), (fix, FIX_ROWS))
         )
+        super().__init__(f"{self.what}\n  where: {self.where}\n  fix: {self.fix}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.what, self.where, self.fix)
 
 
 class ConfigError(BfpcError):
@@ -32,7 +40,7 @@ class DataError(BfpcError):
 
 
 class CapacityError(BfpcError):
-    """A layer does not fit the accelerator that the `architecture:` section describes."""
+    """A layer does not fit the accelerator that the `architecture:` section describes, or a tensor the memory."""
 
 
 class BuildError(BfpcError):
@@ -45,3 +53,34 @@ class TrainingError(BfpcError):
 
 class JobError(BfpcError):
     """Worker processes, or a cluster of them, cannot be reached or have ended."""
+
+
+def short(value: object) -> str:
+    """A value as an error quotes it."""
+    text = repr(value)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, as far as an error quotes it."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _again(kind: type[BfpcError], what: str, where: str, fix: str) -> BfpcError:
+    """An error that comes from another process."""
+    return kind(what, where=where, fix=fix)
+
+
+def _shown(text: str, rows: int) -> str:
+    """The text as far as it fits into `rows` rows of a screen, and one more where it is cut."""
+    lines = []
+    for line in text.splitlines():
+        start = line[: rows * SCREEN_COLUMNS].expandtabs(4)
+        shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in start)
+        needed = max(1, -(-len(shown) // SCREEN_COLUMNS))
+        if needed > rows or len(line) > rows * SCREEN_COLUMNS:
+            lines.append(f"{shown[: rows * SCREEN_COLUMNS]} ...")
+            break
+        lines.append(shown)
+        rows -= needed
+    return "\n".join(lines)

@@ -6,13 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import onnx
-
-from bfpc.backend.build_folder import read_build
 from bfpc.emulator.export import export_model
 from bfpc.errors import BuildError
 from bfpc.output_file import check_writable, write_file
 from bfpc.progress import Progress, silent, step
+from bfpc.runtime.opened import open_build
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class Exported:
 def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
     """Exports the build in `folder` to the ONNX file `output`. Raises BuildError where either is at fault."""
     check_writable(output)
-    build = step(progress, "reading the build", lambda: read_build(folder))
-    network = onnx.load(build.model, load_external_data=False).graph
+    opened = step(progress, "reading the build", lambda: open_build(folder))
+    build, network = opened.build, opened.original.graph
     model = step(progress, "exporting", lambda: export_model(build.graph, build.host, network))
     try:
         content = model.SerializeToString(deterministic=True)

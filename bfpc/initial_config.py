@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from bfpc.config import Config, load_config
+from bfpc.config_architecture import ArchitectureConfig
 from bfpc.config_file import preset_names
 from bfpc.config_schema import schema_text
-from bfpc.config_sections import ArchitectureConfig, Passes, Section, Training
+from bfpc.config_sections import Passes, Section, Training
 from bfpc.data import InputSpec
 from bfpc.errors import BuildError
 from bfpc.frontend.reader import Network, read_model
@@ -33,6 +34,7 @@ from bfpc.runtime.signature import Signature, input_specs, read_signature
 
 SCHEMA = "bfpc.schema.json"  # beside the config
 SHOWN_NODES = 3
+WIDTH = 120
 NORMALIZING = ("Sub", "Add", "Mul", "Div", "BatchNormalization")
 IMAGENET_MEAN, IMAGENET_STD = "[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"  # of torchvision's networks
 
@@ -266,10 +268,12 @@ def _architecture(subject: _Subject, output: Path) -> Iterator[str]:
 
 
 def _defaults(name: str, section: Section, model: type[Section]) -> Iterator[str]:
-    """A section that is commented out: every key with its value, and what it may hold."""
+    """A section that is commented out: every key with its value, what it is, and what it may hold if that is short."""
     yield f"# {name}:"
     for key, field in model.model_fields.items():
-        yield f"#   {_flow(**{key: getattr(section, key)})}  # {field.description}"
+        line = f"#   {_flow(**{key: getattr(section, key)})}  # {field.title}"
+        full = f"{line}: {field.description}"
+        yield full if len(full) <= WIDTH else line
 
 
 def _flow(**mapping: Any) -> str:

@@ -93,7 +93,12 @@ class LocalEngine:
         self, prepare: Callable[[Shared], Callable[[Item], Result]], shared: Shared, items: Sequence[Item]
     ) -> Iterator[Result]:
         path = self._folder / f"{uuid.uuid4().hex}.pickle"
-        path.write_bytes(pickle.dumps((prepare, shared)))
+        try:
+            path.write_bytes(pickle.dumps((prepare, shared)))
+        except OSError as error:
+            fix = "check the free space there, name another folder with TMPDIR, or give --processes 1"
+            what = f"cannot write what the processes work on: {error}"
+            raise JobError(what, where=str(path.parent), fix=fix) from error
         futures: list[Future[Result]] = [self._pool.submit(_work_from_file, path, item) for item in items]
         try:
             while futures:
@@ -101,7 +106,7 @@ class LocalEngine:
                 del futures[0]  # and its result
         except BrokenProcessPool:
             what, fix = "a worker process was ended from outside", "it may lack memory: give fewer --processes"
-            raise JobError(what, fix=fix) from None
+            raise JobError(what, where="--processes", fix=fix) from None
         finally:
             for future in futures:
                 future.cancel()

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.array_files import StoredArray, read_arrays
-from bfpc.data import PICTURES, Array, open_picture
-from bfpc.errors import DataError
+from bfpc.data import PICTURES, Array, list_folder, open_picture
+from bfpc.errors import DataError, short
 
 FORMATS = "give a JSON file by picture names, a .npy, a .npz with the key labels, or a folder of pictures"
 SHOWN_NAMES = 3
+MOST_CLASSES = 1 << 31
 
 Kind = Literal["classes", "boxes", "maps"]
 
@@ -82,7 +83,7 @@ def load_labels(path: Path, names: Sequence[str]) -> Labels:
 
 def _find_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     files = {
-        _number(path.stem): path for path in sorted(folder.iterdir()) if path.suffix.lower() in (*PICTURES, ".npy")
+        _number(path.stem): path for path in sorted(list_folder(folder)) if path.suffix.lower() in (*PICTURES, ".npy")
     }
     return tuple(files[_number(name)] for name in _check_complete(files, names, folder))
 
@@ -98,28 +99,28 @@ def _read_map(path: Path) -> Array:
 def _from_json(path: Path, names: Sequence[str]) -> Labels:
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"not readable as JSON: {error}", where=str(path), fix=FORMATS) from None
     if not isinstance(content, dict):
         raise DataError("the JSON is no object", where=str(path), fix='write {"name of a picture": label, ...}')
     by_name = {_number(Path(name).stem): label for name, label in content.items()}
     by_name |= {_number(name): label for name, label in content.items()}
     chosen = {name: by_name[_number(name)] for name in _check_complete(by_name, names, path)}
-    indices = [name for name, label in chosen.items() if type(label) is int and label >= 0]
+    indices = [name for name, label in chosen.items() if type(label) is int and 0 <= label < MOST_CLASSES]
     if len(indices) == len(chosen):
         return Labels("classes", tuple(chosen[name] for name in names))
     wrong = [name for name, label in chosen.items() if not isinstance(label, list)]
     if wrong:
         name = next((name for name in wrong if name not in indices), wrong[0])
         fix = 'give class indices to all images, or a list of {"class": c, "box": [left, top, right, bottom]} to all'
-        raise DataError(f"the label of {name} is {chosen[name]!r}", where=str(path), fix=fix)
+        raise DataError(f"the label of {name} is {short(chosen[name])}", where=str(path), fix=fix)
     boxes = {name: _to_boxes(label, f"{path}, label of {name}") for name, label in chosen.items()}
     return Labels("boxes", tuple(boxes[name] for name in names))
 
 
 def _number(name: str) -> str:
     """A name that is a number without its leading zeros: 7 labels 007.jpg."""
-    return str(int(name)) if name.isdecimal() else name
+    return (name.lstrip("0") or "0") if name.isdecimal() else name
 
 
 def _check_complete(labels: Mapping[str, Any], names: Sequence[str], where: Path) -> Sequence[str]:
@@ -135,16 +136,18 @@ def _to_boxes(objects: list[Any], where: str) -> Boxes:
     try:
         classes = np.array([entry["class"] for entry in objects], np.float64)
         corners = np.array([entry["box"] for entry in objects], np.float64).reshape(-1, 4)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         classes = corners = np.full((len(objects), 4), np.nan)
     proper = len(corners) == len(classes) and np.isfinite(corners).all() and classes.ndim == 1
-    if not (proper and (classes == np.floor(classes)).all() and (classes >= 0).all()):
+    if not (
+        proper and (classes == np.floor(classes)).all() and (classes >= 0).all() and (classes < MOST_CLASSES).all()
+    ):
         fix = 'write [{"class": 0, "box": [left, top, right, bottom]}, ...]'
         raise DataError("not a list of objects with class and box", where=where, fix=fix)
     empty = (corners[:, 2:] <= corners[:, :2]).any(axis=1)
     if empty.any() or (corners > 1).any() or (corners < 0).any():
         fix = "give [left, top, right, bottom] as fractions of the picture, from 0 to 1"
-        raise DataError(f"boxes are empty or beyond the picture: {corners.tolist()}", where=where, fix=fix)
+        raise DataError(f"boxes are empty or beyond the picture: {short(corners.tolist())}", where=where, fix=fix)
     return Boxes(classes.astype(np.int64), corners)
 
 

@@ -14,6 +14,10 @@ import yaml
 
 from bfpc.errors import ConfigError
 
+MAX_BYTES = 1 << 24
+MAX_DEPTH = 32
+MAX_VALUES = 1 << 17  # with every alias written out: a few lines of aliases of aliases may stand for billions
+
 Content = dict[str, "Located"] | list["Located"] | str | int | float | bool | None
 
 
@@ -50,24 +54,54 @@ class Located:
 
 
 def read(path: Path, name: str) -> Located:
-    """Parses a file, called `name` in messages. An empty one is an empty mapping."""
+    """Parses a file, called `name` in messages. An empty one is an empty mapping. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"not a text file: {error.reason}", where=name, fix="save it as UTF-8") from None
     except OSError as error:
         fix = "name a YAML file that can be read"
         raise ConfigError(f"cannot read the config: {error.strerror}", where=name, fix=fix) from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"the config has more than {MAX_BYTES:,} bytes", where=name, fix="name a YAML file")
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         return _locate(loader, node, name, 1, ()) if node else Located({}, name, 1)
+    except _TooMuch as error:
+        raise ConfigError(f"the config holds {error}", where=name, fix="write it out plainly") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
         raise ConfigError(f"not valid YAML: {error.problem}", where=where, fix="check indentation and colons") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:  # the latter from values with a !!tag
         raise ConfigError(f"not valid YAML: {error}", where=name, fix="write it as plain text") from None
+
+
+class _TooMuch(Exception):
+    """The YAML is of a size that no config has."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, as far as they are nested and as many as a config has."""
+
+    depth = values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _TooMuch(f"values within values, {MAX_DEPTH} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def count(self) -> None:
+        """Counts a value that is kept, which may be one of an alias."""
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise _TooMuch(f"more than {MAX_VALUES:,} values, those of aliases counted each time")
 
 
 def merge(base: Located, change: Located) -> Located:
@@ -80,7 +114,8 @@ def merge(base: Located, change: Located) -> Located:
     return Located(merged, change.file, change.line)
 
 
-def _locate(loader: yaml.SafeLoader, node: yaml.Node, file: str, line: int, parents: tuple[yaml.Node, ...]) -> Located:
+def _locate(loader: _Loader, node: yaml.Node, file: str, line: int, parents: tuple[yaml.Node, ...]) -> Located:
+    loader.count()
     if node in parents:
         raise ConfigError("an alias refers to a value that contains it", where=f"{file}:{line}", fix="write it out")
     inside = (*parents, node)
@@ -93,11 +128,13 @@ def _locate(loader: yaml.SafeLoader, node: yaml.Node, file: str, line: int, pare
 
 
 def _locate_mapping(
-    loader: yaml.SafeLoader, node: yaml.MappingNode, file: str, parents: tuple[yaml.Node, ...]
+    loader: _Loader, node: yaml.MappingNode, file: str, parents: tuple[yaml.Node, ...]
 ) -> dict[str, Located]:
     values: dict[str, Located] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError("a key is a mapping or a list", where=f"{file}:{line}", fix="give names as keys")
         key = str(key_node.value)
         if key in values:
             first = values[key].line

@@ -14,8 +14,11 @@ def check_writable(path: Path) -> None:
     """Raises BuildError where no file can be written, before the work is done."""
     if path.is_dir():
         raise BuildError("the output is a folder", where=str(path), fix="give a file with -o")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise BuildError("the output's folder does not exist", where=str(path), fix="make it first")
+    if not os.access(folder, os.W_OK):
+        raise BuildError("the output's folder cannot be written", where=str(path), fix="give another file with -o")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from bfpc.passes.absorb_pass import absorb_pass
 from bfpc.passes.adjust_layers import adjust_layers, adjusted_images
 from bfpc.passes.align_concats import align_concats
 from bfpc.passes.assign_domains import assign_domains
-from bfpc.passes.assign_formats import assign_formats, unused_overrides
+from bfpc.passes.assign_formats import assign_formats, check_overrides, unused_overrides
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
 from bfpc.passes.choose_windows import choose_windows
 from bfpc.passes.compose_selections import compose_selections
@@ -120,6 +121,7 @@ def prepare_network(
     network = step(progress, "reading the model", lambda: read_model(model))
     passes = float_passes(config)
     graph = run_passes(network.graph, passes, dump or Dump(None), progress, "rewriting layers")
+    check_overrides(graph, config)
     data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
     statistics = calibrate(graph, progress(list(input_images(graph, data)), "calibrating"), prepare)
     return Prepared(network, graph, data, statistics)
@@ -195,17 +197,22 @@ class Dump:
     """Writes the printed graph after every pass to a folder, numbered; None writes nothing."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder, self._count = folder, 0
+        self._folder, self._written = folder, list[Path]()
 
     def __call__(self, name: str, graph: Graph) -> None:
         if self._folder is None:
             return
-        self._count += 1
+        file = self._folder / f"{len(self._written) + 1:02}-{name}.ir"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / f"{self._count:02}-{name}.ir").write_text(print_graph(graph))
+            self._written.append(file)
+            file.write_text(print_graph(graph))
         except OSError as error:
-            fix = "give another folder with --dump-ir"
+            with suppress(OSError):
+                for written in self._written:
+                    written.unlink(missing_ok=True)
+                self._folder.rmdir()  # which fails where the user has other files there
+            fix = "check the folder's permissions and the free space, or give another one with --dump-ir"
             raise BuildError(f"cannot write the graph: {error}", where=str(self._folder), fix=fix) from error
 
 

@@ -36,7 +36,8 @@ def check_plots(what: str) -> None:
         import altair  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError:
-        raise BuildError(f"{what} needs Altair, which is not installed", fix="pip install 'bfpc[plots]'") from None
+        needs, fix = f"{what} needs Altair, which is not installed", "pip install 'bfpc[plots]'"
+        raise BuildError(needs, where="import altair", fix=fix) from None
 
 
 def styled(chart: Chart) -> dict[str, Any]:

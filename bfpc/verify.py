@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from bfpc.backend.bit_packing import Words
-from bfpc.backend.build_folder import Build, read_build
+from bfpc.backend.build_folder import MANIFEST, Build
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
 from bfpc.comparison import Comparison, ScorePair, Sums, Verification, measure
 from bfpc.config import Config
@@ -32,8 +32,9 @@ from bfpc.runtime.devices import Device, StoredMaps, emulator_device
 from bfpc.runtime.execution import Executor
 from bfpc.runtime.host_model import open_host_model
 from bfpc.runtime.host_tensors import random_tensors
-from bfpc.runtime.signature import Signature, Tensors, batch_indices, first_images, input_specs, read_signature
-from bfpc.runtime.simulation import build_simulation, run_simulation
+from bfpc.runtime.opened import open_build
+from bfpc.runtime.signature import Signature, Tensors, batch_indices, first_images, input_specs
+from bfpc.runtime.simulation import build_simulation, run_simulation, write_sources
 
 LAYOUTS: tuple[Axes, ...] = (
     *(("N", "C", "H", "W"), ("N", "H", "W", "C"), ("N", "CHW")),
@@ -52,24 +53,27 @@ def verify(
     count: int | None = 8,
     csim: bool = False,
     watch: Callable[[StoredMaps], None] | None = None,
+    trust: bool = False,
     progress: Progress = silent,
 ) -> Verification:
     """Verifies a build folder on at most `count` images of `inputs` (as in `compile_model`), None for all.
 
     labels: as in `load_labels`, for scores against them. metric: a function `module:name`, in place of the config's
     `measure.metric`. With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit.
-    `watch` is called with what the accelerator stored of every batch. Where onnxruntime lacks an operator of the
-    network, only bits can be compared. Raises a BfpcError where the build or the data is at fault.
+    A build may be anybody's: functions that its config names are only called with `trust`. `watch` is called with what
+    the accelerator stored of every batch. Where onnxruntime lacks an operator of the network, only bits can be
+    compared. Raises a BfpcError where the build or the data is at fault.
     """
-    build = step(progress, "reading the build", lambda: read_build(folder))
-    model = onnx.load(build.model)
-    signature = read_signature(model, build.graph)
+    opened = step(progress, "reading the build", lambda: open_build(folder))
+    build, model, signature = opened.build, opened.original, opened.signature
     data = open_inputs(inputs, input_specs(signature, build.graph), build.config.preprocessing, count)
     if labels is not None and inputs is None:
         raise DataError("labels without inputs", where=str(labels), fix="give the images that they are of: --inputs")
+    if not trust:
+        _check_functions(build, metric)
     scoring = _open_scoring(build.config, metric, signature, labels, data.names)
     emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
-    simulation = step(progress, "compiling the C++", lambda: build_simulation(folder)) if csim else None
+    simulation = step(progress, "compiling the C++", lambda: _simulation(build)) if csim else None
     networks, warnings = _prepare(build, model, signature, emulator, scoring, bits_suffice=csim)
     difference: str | None = None
     for start in progress(range(0, len(data), signature.batch), "verifying"):
@@ -91,6 +95,16 @@ def verify(
         scores=scores,
         images=len(data),
     )
+
+
+def _check_functions(build: Build, metric: str | None) -> None:
+    """Raises BuildError where the build's own config names code that would run."""
+    measuring = build.config.measure
+    named = [measuring.detection.decode, *([measuring.metric] if metric is None else [])]
+    if functions := [name for name in named if name is not None]:
+        what = f"the build's config names Python code that would run: {', '.join(functions)}"
+        fix = "give --trust if you know the build; a function of your own is named by --metric"
+        raise BuildError(what, where=str(build.folder / MANIFEST), fix=fix)
 
 
 def _open_scoring(
@@ -204,12 +218,18 @@ def _find_axes(shape: Sequence[int], map_shape: Shape) -> Axes | None:
     return next((axes for axes in LAYOUTS if tuple(shape[1:]) == onnx_shape(axes, map_shape)[1:]), None)
 
 
-def _compare_bits(build: Build, simulation: Path, maps: StoredMaps, images: int) -> str | None:
+def _simulation(build: Build) -> tuple[Path, Path]:
+    """The folder that the C simulation is made in and run on, and its executable."""
+    sources = write_sources(build)
+    return sources, build_simulation(sources)
+
+
+def _compare_bits(build: Build, simulation: tuple[Path, Path], maps: StoredMaps, images: int) -> str | None:
     """Where the C simulation first differs from what the emulator stored of a batch."""
     for index in range(images):
         expected = {name: of_image(tensor, index) for name, tensor in maps.items()}
         words = pack_maps(input_names(build.graph), expected, build.group)
-        difference = find_difference(build, expected, run_simulation(build.folder, simulation, words))
+        difference = find_difference(build, expected, run_simulation(*simulation, words))
         if difference is not None:
             return difference
     return None

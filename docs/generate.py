@@ -1,8 +1,10 @@
-"""Writes the pages of this folder that follow from the source: config.md, operators.md and program.md.
+"""Writes the pages of this folder that follow from the source: config.md, its schema, operators.md and program.md.
 
 accuracy_table.md follows from accuracy_table.json, which `python -m benchmarks.accuracy_table` measures, area_table.md
 from area_table.json, which `python -m benchmarks.area_table` does, networks/ from walkthroughs.json, which
 `python -m benchmarks.walkthroughs` does.
+
+The notebook of examples/ follows from the script beside it.
 
 python -m docs.generate
 """
@@ -29,7 +31,9 @@ from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSI
 from bfpc.config import Config
 from bfpc.config_faults import model_of
 from bfpc.config_file import PRESETS, preset_names
+from bfpc.config_schema import schema_text
 from bfpc.frontend.operators import IMPORTERS, LAYOUT_IMPORTERS, LIMITS
+from docs.notebook import notebook
 from docs.walkthroughs import network_pages
 
 DOCS = Path(__file__).parent
@@ -51,6 +55,7 @@ def pages() -> dict[str, str]:
     """The generated pages, file name to text."""
     return {
         "config.md": config_page(),
+        "config.schema.json": schema_text(),
         "operators.md": operators_page(),
         "program.md": program_page(),
         "accuracy_table.md": accuracy_page(load_results()),
@@ -116,13 +121,15 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[Bas
 def _model_reference(model: type[BaseModel], paths: list[str]) -> str:
     title = ", ".join(f"`{path}`" for path in paths) or "Keys at the top"
     rows = [_config_row(key, field) for key, field in model.model_fields.items()]
-    return f"## {title}\n\n{inspect.getdoc(model)}\n\n{_table(('key', 'holds', 'default'), rows)}"
+    return f"## {title}\n\n{inspect.getdoc(model)}\n\n{_table(('key', 'is', 'holds', 'default'), rows)}"
 
 
-def _config_row(key: str, field: FieldInfo) -> tuple[str, str, str]:
-    if model_of(field.annotation) is None:
-        return f"`{key}`", str(field.description), f"`{_as_yaml(field.default)}`"
-    return f"`{key}`", field.description or "a section, see below", ""
+def _config_row(key: str, field: FieldInfo) -> tuple[str, ...]:
+    section = model_of(field.annotation)
+    if section is None:
+        return f"`{key}`", str(field.title), str(field.description), f"`{_as_yaml(field.default)}`"
+    first_sentence = str(inspect.getdoc(section)).split(".")[0].replace("\n", " ")
+    return f"`{key}`", field.title or first_sentence, field.description or "a section, see below", ""
 
 
 def _as_yaml(value: object) -> str:
@@ -201,6 +208,8 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def main() -> None:
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
+    script = DOCS.parent / "examples" / "quick_start.py"
+    script.with_suffix(".ipynb").write_text(notebook(script.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
 from bfpc.config import ArraySize
-from bfpc.config_sections import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
+from bfpc.config_architecture import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv, Depthwise

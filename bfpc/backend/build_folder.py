@@ -11,30 +11,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
+from bfpc.backend.build_schema import check_manifest
 from bfpc.backend.design import Design, Vectors, design_files
-from bfpc.backend.manifest import MANIFEST_VERSION, checksum, read_layer_image, read_segment
+from bfpc.backend.manifest import MANIFEST_VERSION, checksum, make_manifest, read_placement, read_segment
+from bfpc.backend.quantized_graph import check_quantized
 from bfpc.backend.weight_image import unpack_weights
 from bfpc.config import Config
-from bfpc.errors import BuildError
+from bfpc.errors import BuildError, first_line
 from bfpc.interruption import interruption_later
 from bfpc.ir.graph import Constant, Graph
 from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import parse_graph
 
 MANIFEST = "manifest.json"
+NEEDED = ("weights.bin", "program.bin", "schedule.json", "network.ir", "model.onnx")
+SHOWN_FAULTS = 3
 COMPILE_AGAIN = "compile the model again with bfpc compile"
+# What parsing and checking raise on values of the right types that make no sense together.
+MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Build:
-    """A build folder as read. manifest: manifest.json. host: what the host computes, in order; empty if nothing."""
+    """A build folder as read. manifest: manifest.json. host: what the host computes, in order; empty if nothing.
+
+    contents: of every other file, by its path.
+    """
 
     folder: Path
     manifest: Mapping[str, Any]
     graph: Graph
     config: Config
     host: tuple[HostSegment, ...]
+    contents: Mapping[str, bytes]
 
     @property
     def model(self) -> Path:
@@ -48,11 +59,16 @@ class Build:
 
 def check_replaceable(folder: Path) -> None:
     """Raises BuildError where a build cannot be written to `folder` without destroying something else."""
-    if not folder.exists() or (folder / MANIFEST).is_file():
-        return
-    if not folder.is_dir() or any(folder.iterdir()):
+    fix = "give another folder with -o, or remove it"
+    try:
+        if not folder.exists() or (folder / MANIFEST).is_file():
+            return
+        occupied = not folder.is_dir() or any(folder.iterdir())
+    except OSError as error:
+        raise BuildError(f"cannot look into the folder: {error}", where=str(folder), fix=fix) from None
+    if occupied:
         what = "a folder that bfpc did not write" if folder.is_dir() else "a file"
-        raise BuildError(f"{folder} is {what}", where=str(folder), fix="give another folder with -o, or remove it")
+        raise BuildError(f"{folder} is {what}", where=str(folder), fix=fix)
 
 
 def write_build(design: Design, folder: Path, vectors: Vectors | None = None) -> None:
@@ -93,47 +109,86 @@ def _replace(partial: Path, folder: Path) -> None:
 
 
 def read_build(folder: Path) -> Build:
-    """Reads a build folder. Raises BuildError where it is none, or where a file is missing or changed."""
-    manifest = read_manifest(folder)
-    contents = _checked_files(folder, manifest["files"])
-    words = np.frombuffer(contents["weights.bin"], "<u8")
-    layers = {entry["name"]: entry for entry in manifest["layers"]}
-    parameters = unpack_weights(words, {name: read_layer_image(entry) for name, entry in layers.items()})
+    """Reads a build folder. Raises BuildError where it is none, or where a file is missing, changed or malformed."""
+    manifest, contents = read_files(folder)
+    try:
+        return _understood(folder, manifest, contents)
+    except MALFORMED as error:
+        what = f"the files of the build contradict each other: {first_line(error)}"
+        raise BuildError(what, where=str(folder), fix=COMPILE_AGAIN) from error
+
+
+def _understood(folder: Path, manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> Build:
+    """The build that the files describe. Raises one of MALFORMED where they describe none."""
+    words, placed = np.frombuffer(contents["weights.bin"], "<u8"), read_placement(manifest)
+    parameters = unpack_weights(words, placed.images)
     constants: dict[str, Constant] = {}
-    for name, entry in layers.items():
+    for entry in manifest["layers"]:
         for role, constant in entry["constants"].items():
-            constants[constant] = getattr(parameters[name], role)
-    graph = parse_graph(contents["network.ir"].decode(), constants)
+            constants[constant] = getattr(parameters[entry["name"]], role)
+    graph = check_quantized(parse_graph(contents["network.ir"].decode(), constants).check())
     host = tuple(read_segment(entry, contents[entry["file"]]) for entry in manifest["host"])
-    return Build(folder, manifest, graph, Config.model_validate(manifest["config"], strict=False), host)
+    config = Config.model_validate(manifest["config"], strict=False)
+    expected = make_manifest(graph, placed, config, host, manifest["outputs_of_network"], manifest["files"])
+    wrong = [key for key, value in expected.items() if key != "bfpc_version" and not _same(value, manifest[key])]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} of {MANIFEST} and network.ir")
+    return Build(folder, manifest, graph, config, host, contents)
+
+
+def _same(made: Any, read: Any) -> bool:
+    """Whether a value would be written as what was read; tuples are."""
+    return json.dumps(made, sort_keys=True) == json.dumps(read, sort_keys=True)
+
+
+def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """manifest.json, and the content of every file by its path. Raises BuildError where one is missing or changed."""
+    manifest = read_manifest(folder)
+    return manifest, _checked_files(folder, manifest["files"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """manifest.json. Raises BuildError where there is none, or where it is of another version."""
+    """manifest.json. Raises BuildError where there is none, or where it is malformed or of another version."""
+    fix = "give a folder that bfpc compile wrote"
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        content = _read(folder, MANIFEST)
     except (OSError, ValueError) as error:
-        fix = "give a folder that bfpc compile wrote"
-        raise BuildError(f"not a build folder: {error}", where=str(folder), fix=fix) from None
-    version = manifest.get("manifest_version") if isinstance(manifest, dict) else None
+        raise BuildError(f"not a build folder: {first_line(error)}", where=str(folder), fix=fix) from None
+    try:
+        version = from_json(content)["manifest_version"]
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"{MANIFEST} is not that of a build: {first_line(error)}"
+        raise BuildError(what, where=str(folder), fix=fix) from None
     if version != MANIFEST_VERSION:
         what = f"the build is of version {version}, this bfpc reads version {MANIFEST_VERSION}"
         raise BuildError(what, where=str(folder / MANIFEST), fix=COMPILE_AGAIN)
-    assert isinstance(manifest, dict)
-    return manifest
+    try:
+        return check_manifest(content)
+    except ValueError as error:
+        raise BuildError(f"the build is damaged: {error}", where=str(folder / MANIFEST), fix=COMPILE_AGAIN) from None
 
 
 def _checked_files(folder: Path, checksums: Mapping[str, str]) -> dict[str, bytes]:
     """The content of every file of the build, by its path."""
-    contents, faults = {}, []
+    contents, faults = {}, [f"{path} is not in {MANIFEST}" for path in NEEDED if path not in checksums]
     for path, expected in checksums.items():
         try:
-            contents[path] = (folder / path).read_bytes()
-        except OSError:
+            contents[path] = _read(folder, path)
+        except (OSError, ValueError):
             faults.append(f"{path} is missing")
             continue
         if checksum(contents[path]) != expected:
             faults.append(f"{path} has changed")
     if faults:
-        raise BuildError(f"the build is damaged: {', '.join(faults)}", where=str(folder), fix=COMPILE_AGAIN)
+        more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        what = f"the build is damaged: {', '.join(faults[:SHOWN_FAULTS])}{more}"
+        raise BuildError(what, where=str(folder), fix=COMPILE_AGAIN)
     return contents
+
+
+def _read(folder: Path, path: str) -> bytes:
+    """A file that lies in the folder itself: nothing that a link leads to elsewhere, no pipe and no device."""
+    file = (folder / path).resolve(strict=True)
+    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+        raise FileNotFoundError(f"{path} is no file of the folder")
+    return file.read_bytes()

@@ -9,7 +9,7 @@ from typing import Any
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import Words
-from bfpc.backend.manifest import host_file, make_manifest
+from bfpc.backend.manifest import checksum, host_file, make_manifest, placement
 from bfpc.backend.partition_picture import draw_partition
 from bfpc.backend.program import FIELDS, encode_program
 from bfpc.backend.render import render
@@ -81,7 +81,14 @@ def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, by
         files["hls/vectors/input.bin"] = _words(vectors.input)
         files["hls/vectors/expected.bin"] = _words(vectors.expected)
     files["manifest.json"] = _json(
-        make_manifest(design.graph, schedule, design.config, design.host, design.outputs, files)
+        make_manifest(
+            design.graph,
+            placement(schedule),
+            design.config,
+            design.host,
+            design.outputs,
+            {path: checksum(content) for path, content in files.items()},
+        )
     )
     return files
 

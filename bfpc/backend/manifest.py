@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import bfpc
@@ -29,31 +29,49 @@ MANIFEST_VERSION = 3
 CONSTANT_ROLES = ("weight", "bias", "slope", "table")
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where maps and constants lie. addresses: of maps. words: of the feature memory. group: channels of its groups."""
+
+    group: int
+    words: int
+    addresses: Mapping[str, int]
+    images: Mapping[str, LayerImage]
+
+
+def placement(schedule: Schedule) -> Placement:
+    memory = schedule.memory
+    return Placement(schedule.architecture.k_vec, memory.words, memory.addresses, schedule.weights.layers)
+
+
 def make_manifest(
     graph: Graph,
-    schedule: Schedule,
+    placed: Placement,
     config: Config,
     host: Sequence[HostSegment],
     outputs: Sequence[str],
-    files: Mapping[str, bytes],
+    checksums: Mapping[str, str],
 ) -> dict[str, Any]:
-    """`manifest.json` as plain values. outputs: the ONNX names of the network's outputs, in order."""
-    group, stages = schedule.architecture.k_vec, graph.stages
+    """`manifest.json` as plain values.
+
+    outputs: the ONNX names of the network's outputs, in order. checksums: of all other files.
+    """
+    group, stages = placed.group, graph.stages
     return {
         "manifest_version": MANIFEST_VERSION,
         "bfpc_version": bfpc.__version__,
         "program_version": VERSION,
         "network": graph.name,
-        "inputs": [_port(graph, port, schedule, port.stage) for port in graph.inputs],
-        "outputs": [_port(graph, port, schedule, stages[port.value]) for port in graph.outputs],
+        "inputs": [_port(graph, port, placed, port.stage) for port in graph.inputs],
+        "outputs": [_port(graph, port, placed, stages[port.value]) for port in graph.outputs],
         "outputs_of_network": list(outputs),
         "host": [_segment(index, segment) for index, segment in enumerate(host)],
         "stages": _stages(graph),
-        "feature_memory": {"words": schedule.memory.words, "group": group},
-        "layers": [_layer(graph, node, schedule.weights.layers[node.name]) for node in graph.layers],
+        "feature_memory": {"words": placed.words, "group": group},
+        "layers": [_layer(graph, node, placed.images[node.name]) for node in graph.layers],
         "trace": [{"name": name, "words": feature_layout(graph, name, group).words} for name in trace_names(graph)],
         "config": config.model_dump(mode="json"),
-        "files": {path: checksum(files[path]) for path in sorted(files)},
+        "files": {path: checksums[path] for path in sorted(checksums)},
     }
 
 
@@ -91,9 +109,9 @@ def _stages(graph: Graph) -> list[dict[str, int]]:
     return [{"first_layer": sum(counts[:stage]), "layers": count} for stage, count in enumerate(counts)]
 
 
-def _port(graph: Graph, port: Port, schedule: Schedule, stage: int) -> dict[str, Any]:
+def _port(graph: Graph, port: Port, placed: Placement, stage: int) -> dict[str, Any]:
     value = graph.value(port.value)
-    layout = feature_layout(graph, port.value, schedule.architecture.k_vec)
+    layout = feature_layout(graph, port.value, placed.group)
     return {
         "name": port.name,
         "shape": list(onnx_shape(port.axes, port.map_shape(value))),
@@ -103,7 +121,7 @@ def _port(graph: Graph, port: Port, schedule: Schedule, stage: int) -> dict[str,
         "map": port.value,
         "map_shape": list(value.shape),
         **_format(layout.format),
-        "address": schedule.memory.addresses[port.value],
+        "address": placed.addresses[port.value],
         "words": layout.words,
     }
 
@@ -122,6 +140,14 @@ def _layer(graph: Graph, node: Node, image: LayerImage) -> dict[str, Any]:
         "constants": {role: node.inputs[role] for role in CONSTANT_ROLES if role in node.inputs},
         "weights": asdict(image),
     }
+
+
+def read_placement(manifest: Mapping[str, Any]) -> Placement:
+    """Where a manifest says that maps and constants lie; of maps only those of inputs and outputs."""
+    addresses = {port["map"]: port["address"] for port in (*manifest["inputs"], *manifest["outputs"])}
+    images = {entry["name"]: read_layer_image(entry) for entry in manifest["layers"]}
+    memory = manifest["feature_memory"]
+    return Placement(memory["group"], memory["words"], addresses, images)
 
 
 def read_layer_image(entry: Mapping[str, Any]) -> LayerImage:

@@ -146,7 +146,14 @@ def _shape(weight: BfpTensor) -> tuple[int, int, int, int]:
 
 
 def unpack_weights(words: Words, layers: Mapping[str, LayerImage]) -> dict[str, LayerParameters]:
-    """The constants of every layer from the weight memory, by layer name."""
+    """The constants of every layer from the weight memory, by layer name.
+
+    Raises ValueError where some lie beyond it.
+    """
+    for name, image in layers.items():
+        ends = image.address + image.words, 0 if image.table_address is None else image.table_address + TABLE_WORDS
+        if max(ends) > words.size or image.words != image.layout.words:
+            raise ValueError(f"the constants of {name} lie beyond the weight memory")
     return {name: _unpack_layer(words, image) for name, image in layers.items()}
 
 

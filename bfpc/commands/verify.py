@@ -19,6 +19,7 @@ DEFAULT_IMAGES = 8  # where no scores are taken
 @Metric
 @click.option("--count", type=click.IntRange(min=1), help="Images used, at most.  [default: 8, with labels all]")
 @click.option("--csim", is_flag=True, help="Build and run the C++, and demand the same bits.")
+@click.option("--trust", is_flag=True, help="Call the Python functions that the build's config names.")
 @click.pass_context
 def verify_command(
     ctx: click.Context,
@@ -28,6 +29,7 @@ def verify_command(
     metric: str | None,
     count: int | None,
     csim: bool,
+    trust: bool,
 ) -> None:
     """Compare the folder BUILD with the original network in onnxruntime, layer by layer, and score both."""
     from bfpc import tables
@@ -40,7 +42,15 @@ def verify_command(
     most = DEFAULT_IMAGES if count is None and labels is None else count
     with console.progress() as progress:
         result = verify(
-            build, inputs, labels=labels, metric=metric, count=most, csim=csim, watch=maps.add, progress=progress
+            build,
+            inputs,
+            labels=labels,
+            metric=metric,
+            count=most,
+            csim=csim,
+            trust=trust,
+            watch=maps.add,
+            progress=progress,
         )
         report = report_verified(build, result, maps)
     console.warn(result.warnings)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bfpc.backend.architecture import Architecture, Multipliers
 from bfpc.backend.devices import Device
 from bfpc.config import ArraySize, Config
-from bfpc.config_sections import LANES
+from bfpc.config_architecture import LANES
 
 FEATURE_DEPTHS = (1024, 2048, 4096, 8192)
 ACCUMULATOR_POSITIONS = (256, 1024, 4096)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -11,10 +13,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import Sequential, common
 from onnxscript.optimizer import fold_constants_ir
 
-from bfpc.errors import ModelError
+from bfpc.errors import ModelError, first_line
 from bfpc.frontend.normalizing import normalize
+from bfpc.frontend.shape_check import check_shapes
+from bfpc.frontend.stored_tensors import check_tensors
 
 OLDEST_OPSET = 7
+MAX_ELEMENTS = 1 << 30  # of a tensor for one image: 4 GiB in float32
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))  # ONNX doesn't say that they keep shapes
 EXPORT_AGAIN = "export the network again, or check it with onnx.checker.check_model"
@@ -24,20 +29,32 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Reads a model with its external data, normalized, and notes on what that changed; raises ModelError."""
     if not path.exists():
         raise ModelError("there is no such model", where=str(path), fix="check the path")
-    if path.is_dir():
-        raise ModelError("the model is a folder", where=str(path), fix="name the .onnx file in it")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise ModelError(f"the model is {what}", where=str(path), fix="name an .onnx file")
     try:
         model = onnx.load(path, format="protobuf")
     except DecodeError:
         fix = "the file is truncated or of another kind: copy or export it again"
         raise ModelError("the file is not an ONNX model", where=str(path), fix=fix) from None
-    except (OSError, onnx.checker.ValidationError, ValueError) as error:
+    except (OSError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         fix = "make the file and its external data readable, next to each other"
         raise ModelError(f"the model cannot be read: {error}", where=str(path), fix=fix) from None
     if not model.graph.node:
         raise ModelError("the model holds no network, or the file is empty", where=str(path), fix=EXPORT_AGAIN)
     _check_opset(model, path)
-    return normalize(model)
+    check_tensors(model, path)
+    with as_model_error("onnx cannot read the model", path):
+        return normalize(model)
+
+
+@contextmanager
+def as_model_error(what: str, path: Path) -> Iterator[None]:
+    """Around a call of onnx, onnx_ir or onnxscript: what they raise on a model that is not valid is not documented."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"{what}: {first_line(error)}", where=str(path), fix=EXPORT_AGAIN) from error
 
 
 def _check_opset(model: onnx.ModelProto, path: Path) -> None:
@@ -52,16 +69,39 @@ def simplify(model: onnx.ModelProto, path: Path) -> onnx_ir.Model:
     """The model with static shapes, without constant nodes, functions and dead nodes. Tensors keep their names."""
     _check_operands(model.graph, path)
     static = _with_static_inputs(model, path)
+    check_shapes(static, path)
     try:
         inferred = _inferred(static)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1]
         what = f"the shapes of the model contradict each other: {reason}"
         raise ModelError(what, where=str(path), fix=EXPORT_AGAIN) from None
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the model is not valid ONNX: {reason}", where=str(path), fix=EXPORT_AGAIN) from None
-    return _fold_constants(onnx_ir.serde.deserialize_model(inferred))
+    except (onnx.checker.ValidationError, RuntimeError, ValueError, TypeError) as error:  # the latter from onnx's C++
+        raise ModelError(
+            f"the model is not valid ONNX: {first_line(error)}", where=str(path), fix=EXPORT_AGAIN
+        ) from None
+    with as_model_error("the constants of the model cannot be computed", path):
+        folded = _fold_constants(onnx_ir.serde.deserialize_model(inferred))
+    _check_elements(folded.graph, path)
+    return folded
+
+
+def _check_elements(graph: onnx_ir.Graph, path: Path) -> None:
+    """Raises ModelError where a tensor is larger than any network's: a few bytes may stand for any number of them."""
+    for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
+        if _elements(value) > MAX_ELEMENTS:
+            what = f"the tensor {value.name} of shape {value.shape} has more than {MAX_ELEMENTS:,} elements"
+            raise ModelError(what, where=str(path), fix="export the network for smaller inputs")
+
+
+def _elements(value: onnx_ir.Value) -> int:
+    """How many elements a tensor has; 0 where that is not known."""
+    return math.prod(value.shape.numpy()) if value.shape is not None and value.shape.is_static() else 0
+
+
+def _is_foldable(node: onnx_ir.Node) -> bool:
+    """Whether a node's outputs are of a size to be computed now, if it reads constants only."""
+    return all(_elements(value) <= MAX_ELEMENTS for value in node.outputs)
 
 
 def _check_operands(graph: onnx.GraphProto, path: Path, outer: frozenset[str] = frozenset()) -> None:
@@ -70,6 +110,9 @@ def _check_operands(graph: onnx.GraphProto, path: Path, outer: frozenset[str] = 
     known = {*outer, *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
     known.update(tensor.values.name for tensor in graph.sparse_initializer)
     for node in graph.node:
+        if any(isinstance(text, bytes) for text in (node.op_type, node.domain, node.name, *node.input, *node.output)):
+            what = f"a node of type {node.op_type!r} has a name that is no text"  # bytes where it is no UTF-8
+            raise ModelError(what, where=str(path), fix="the file is damaged: copy or export it again")
         for name in (name for name in node.input if name and name not in known):
             reader = f"node {node.name or node.output[0]} ({node.op_type}) reads the tensor {name}"
             what, fix = f"{reader}, which nothing makes", "add it as an input or a constant, or remove the node"
@@ -114,7 +157,7 @@ def _fold_constants(model: onnx_ir.Model) -> onnx_ir.Model:
     lift = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
     after = Sequential(lift, common.RemoveUnusedNodesPass())
     model = before(model).model
-    fold_constants_ir(model, onnx_shape_inference=True, should_fold=lambda node: True, output_size_limit=1 << 40)
+    fold_constants_ir(model, onnx_shape_inference=True, should_fold=_is_foldable, output_size_limit=MAX_ELEMENTS)
     return after(model).model
 
 

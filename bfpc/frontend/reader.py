@@ -12,7 +12,7 @@ import onnx_ir
 
 from bfpc.errors import ModelError
 from bfpc.frontend.inputs import input_tensors
-from bfpc.frontend.loading import load_model, simplify
+from bfpc.frontend.loading import as_model_error, load_model, simplify
 from bfpc.frontend.partition import Partition, partition
 from bfpc.frontend.segments import is_computed, operands, segment_model
 from bfpc.frontend.unsupported import model_error
@@ -43,7 +43,9 @@ def read_model(path: Path) -> Network:
 
 def read_network(model: onnx.ModelProto, notes: tuple[str, ...], path: Path) -> Network:
     """As `read_model`, of a normalised model that is in memory already; `path` names it in messages."""
-    model = onnx.inliner.inline_local_functions(model) if model.functions else model
+    if model.functions:
+        with as_model_error("the model's functions cannot be put in place", path):
+            model = onnx.inliner.inline_local_functions(model)
     simplified = simplify(model, path)
     inputs = input_tensors(simplified, path)
     _check_outputs(simplified.graph, path)

@@ -9,9 +9,9 @@ Positions beyond the map repeat its edge, which is the same as ONNX's clamping o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, isinf
 from typing import Literal
 
 import numpy as np
@@ -112,10 +112,17 @@ def _targets(node: onnx_ir.Node, x: Tensor) -> dict[int, tuple[int, float]]:
     axes = [int(axis) % len(x.axes) for axis in node.attributes.get_ints("axes") or range(len(x.axes))]
     if has_input(node, 3) and constant(node, 3).size:
         sizes = [int(size) for size in constant(node, 3).ravel()]
+        _check_count(axes, sizes)
         return {axis: (size, size / x.shape[axis]) for axis, size in zip(axes, sizes, strict=True)}
     index = 2 if len(node.inputs) > 2 else 1
     given = node.attributes.get_floats("scales") or constant(node, index).astype(np.float64).ravel().tolist()
+    _check_count(axes, given)
     return {axis: (floor(x.shape[axis] * scale), float(scale)) for axis, scale in zip(axes, given, strict=True)}
+
+
+def _check_count(axes: Sequence[int], given: Sequence[float]) -> None:
+    if len(given) != len(axes) or not all(each > 0 and not isinf(each) for each in given):
+        raise Unsupported(f"its sizes or scales are {list(given)} for {len(axes)} axes", "export the network again")
 
 
 def _coordinates(node: onnx_ir.Node, size: int, output: int, scale: float) -> tuple[float, float, float]:

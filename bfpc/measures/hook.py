@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bfpc.comparison import Score
-from bfpc.errors import DataError
+from bfpc.errors import DataError, short
 from bfpc.labels import Label
 from bfpc.measures.intervals import mean
 from bfpc.runtime.signature import Tensors
@@ -80,15 +80,10 @@ class Metric:
         except (TypeError, ValueError):
             values = np.array(np.nan)
         if values.shape != (images,) or not np.isfinite(values).all():
-            what = f"the function returned {_short(returned)} for a batch of {images}"
+            what = f"the function returned {short(returned)} for a batch of {images}"
             raise DataError(what, where=self.name, fix="return one finite number for each image, as a list or array")
         return [float(value) for value in values]
 
     def summarize(self, items: Sequence[float]) -> tuple[Score, ...]:
         """A score of the function's name: the mean over images."""
         return mean(self.name.partition(":")[2], np.array(items))
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from math import frexp
 
 from bfpc.config import Config, LayerFormats
 from bfpc.config_sections import ActivationFormat, Position
+from bfpc.errors import ConfigError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Channels, Clip, Concat, Layer, Pass, PositionScale, Table
 from bfpc.numerics.format import BfpFormat
 from bfpc.numerics.functions import Step
 
+SHOWN_NAMES = 4
 MIN_TOP = -64  # keeps every exponent within float32
 
 
@@ -75,6 +78,21 @@ def find_positions(graph: Graph, node: Node) -> list[Position]:
 
 def _has_weights(node: Node) -> bool:
     return isinstance(node.op, Layer) and "weight" in node.inputs
+
+
+def check_overrides(graph: Graph, config: Config) -> None:
+    """Raises ConfigError where overrides name layers, and the network has none of them: it is another network's config.
+
+    Single ones that no layer matches are warned of.
+    """
+    patterns = [override.name for override in config.overrides if override.name is not None]
+    names = [node.name for node in graph.nodes]
+    if patterns and not any(fnmatchcase(name, pattern) for name in names for pattern in patterns):
+        shown = ", ".join(dict.fromkeys(patterns[:SHOWN_NAMES])) + (" ..." if len(patterns) > SHOWN_NAMES else "")
+        what = f"the network has no layer that an override names: {shown}"
+        layers = ", ".join(names[:SHOWN_NAMES]) + (" ..." if len(names) > SHOWN_NAMES else "")
+        fix = f"give the config of this network, or remove the overrides; its layers are {layers}"
+        raise ConfigError(what, where="overrides", fix=fix)
 
 
 def unused_overrides(graph: Graph, config: Config) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from bfpc.ir.operators import Channels
 from bfpc.ir.stages import crossing_layers, stage_count, stage_graph
 from bfpc.numerics.format import BfpTensor
 from bfpc.runtime.signature import Tensors
-from bfpc.runtime.simulation import build_simulation, run_simulation
+from bfpc.runtime.simulation import build_simulation, run_simulation, write_sources
 
 StoredMaps = Mapping[str, BfpTensor]
 Map = TypeVar("Map")
@@ -93,14 +93,15 @@ def simulation_device(build: Build) -> Device[BfpTensor]:
 
     Raises BuildError where it cannot be built.
     """
-    executable, graph, stages = build_simulation(build.folder), build.graph, build.graph.stages
+    sources, graph, stages = write_sources(build), build.graph, build.graph.stages
+    executable = build_simulation(sources)
     layers = trace_names(graph)
 
     def simulate(stage: int, maps: StoredMaps) -> dict[str, BfpTensor]:
         known = [name for name in layers if stages[name] <= stage]
         count = None if len(known) == len(layers) else len(known)
         images = [
-            unpack_maps(graph, known, run_simulation(build.folder, executable, words, count), build.group)
+            unpack_maps(graph, known, run_simulation(sources, executable, words, count), build.group)
             for words in _input_words(build, maps)
         ]
         return {name: _batch([image[name] for image in images]) for name in known if stages[name] == stage}

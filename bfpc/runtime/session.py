@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 
-from bfpc.backend.build_folder import Build, read_build
+from bfpc.backend.build_folder import Build
 from bfpc.data import Array, load_inputs
 from bfpc.errors import DataError
 from bfpc.numerics.format import BfpTensor
@@ -26,7 +25,8 @@ from bfpc.output_file import check_writable, write_file
 from bfpc.progress import Progress, silent, step
 from bfpc.runtime.devices import BoardRun, Device, board_device, emulator_device, simulation_device
 from bfpc.runtime.execution import Executor
-from bfpc.runtime.signature import Signature, TensorInfo, Tensors, input_specs, read_signature, take_batch
+from bfpc.runtime.opened import OpenedBuild, open_build
+from bfpc.runtime.signature import Signature, TensorInfo, Tensors, input_specs, take_batch
 
 DeviceName = Literal["emulator", "csim"]
 DEVICES: tuple[DeviceName, ...] = ("emulator", "csim")
@@ -40,15 +40,15 @@ def load(folder: str | Path, device: DeviceName | BoardRun = "emulator") -> Sess
     """
     if not callable(device) and device not in DEVICES:
         raise DataError(f"there is no device {device}", where="device", fix=f"give {' or '.join(DEVICES)}")
-    return Session(read_build(Path(folder)), device)
+    return Session(open_build(Path(folder)), device)
 
 
 class Session:
     """A build made ready to run on a device."""
 
-    def __init__(self, build: Build, device: DeviceName | BoardRun) -> None:
+    def __init__(self, opened: OpenedBuild, device: DeviceName | BoardRun) -> None:
+        build, self._signature = opened.build, opened.signature
         self.build = build
-        self._signature = read_signature(onnx.load(build.model, load_external_data=False), build.graph)
         self.input_specs = input_specs(self._signature, build.graph)
         self._executor = Executor(build.graph, build.host, _open(build, device), str(build.folder))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bfpc.config import Config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.emulator.session import folded_inputs
 from bfpc.errors import ConfigError
 from bfpc.ir.graph import Graph

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bfpc.config import Config
 from bfpc.errors import BuildError, DataError
+from bfpc.output_file import write_file
 from bfpc.search.checker import Outcome
 from bfpc.search.sensitivity import Answer, Question
 
@@ -68,8 +69,7 @@ def state_key(model: bytes, config: Config, arrays: Mapping[str, NDArray[Any]]) 
 
 def begin_state(path: Path, key: str) -> State:
     """A new file without answers. Raises BuildError where it cannot be written."""
-    path.unlink(missing_ok=True)
-    _append(path, {"key": key})
+    write_file(path, f"{json.dumps({'key': key})}\n".encode())
     return State(path)
 
 

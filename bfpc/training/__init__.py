@@ -5,4 +5,4 @@ from bfpc.errors import TrainingError
 try:
     import torch  # noqa: F401
 except ImportError:
-    raise TrainingError("retraining needs PyTorch", fix="pip install 'bfpc[train]'") from None
+    raise TrainingError("retraining needs PyTorch", where="import torch", fix="pip install 'bfpc[train]'") from None

@@ -7,7 +7,7 @@ import pytest
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.architecture import size_architecture as size_for_array
 from bfpc.config import ArraySize
-from bfpc.config_sections import ArchitectureConfig
+from bfpc.config_architecture import ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.numerics.format import BfpFormat

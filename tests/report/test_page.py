@@ -92,7 +92,7 @@ def test_without_the_library_that_draws_the_page_says_what_is_missing(
     build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(what: str) -> None:
-        raise BuildError(f"{what} needs Altair", fix="pip install 'bfpc[plots]'")
+        raise BuildError(f"{what} needs Altair", where="", fix="pip install 'bfpc[plots]'")
 
     monkeypatch.setattr("bfpc.report.page.check_plots", missing)
     page = render_report(gather(build, None, {}, ""))
