@@ -134,8 +134,8 @@ def _commands(name: str, text: Record) -> str:
     get = f"```console\n{_prompted(text['get'])}```\n\n" if "get" in text else ""
     return f"""## Commands
 
-{get}`bfpc init` writes a config with comments and the network's layers by name, to be completed by what the model file does
-not tell:
+{get}`bfpc init` writes a config with comments and the network's layers by name, to be completed by what the model file
+does not tell:
 
 ```console
 $ bfpc init {file} -o model.yaml
