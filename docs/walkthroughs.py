@@ -134,7 +134,14 @@ def _commands(name: str, text: Record) -> str:
     get = f"```console\n{_prompted(text['get'])}```\n\n" if "get" in text else ""
     return f"""## Commands
 
-{get}The config, `{path}`:
+{get}`bfpc init` writes a config with comments and the network's layers by name, to be completed by what the model file
+does not tell:
+
+```console
+$ bfpc init {file} -o model.yaml
+```
+
+What a config has to say here is in `{path}`:
 
 ```yaml
 {config}```
@@ -143,7 +150,7 @@ def _commands(name: str, text: Record) -> str:
 $ bfpc compile {file} -c {path} -o build --calibration pictures/
 $ bfpc verify build --inputs other_pictures/ --csim
 $ bfpc inspect build --partition
-$ bfpc evaluate {file} -c {path} -c int8 -c int4 --inputs other_pictures/ --calibration pictures/
+$ bfpc evaluate {file} -c {path} --inputs other_pictures/ --calibration pictures/
 ```
 
 {_search(file, text, path)}"""

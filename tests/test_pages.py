@@ -94,6 +94,22 @@ def test_the_recipes_show_the_code_as_it_is() -> None:
     assert line in (ROOT / "bfpc/backend/devices.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "example"),
+    [
+        ("An ONNX operator", r"leaky_?relu"),
+        ("An operator of the graph", r"PRelu|slope|TailLane|Layer\b"),
+        ("A pass", r"merge[_-]clips"),
+    ],
+)
+def test_every_file_of_a_recipe_knows_its_example(recipe: str, example: str) -> None:
+    section = (DOCS / "extending.md").read_text().partition(f"## {recipe}\n")[2].partition("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in PATHS.findall(row.split(" | ")[0])]
+    assert len(named) > 3
+    assert not [name for name in named if not re.search(example, (ROOT / name).read_text(), re.IGNORECASE)]
+
+
 def test_every_device_has_its_row() -> None:
     table = (DOCS / "explore.md").read_text().partition("## The devices")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(devices())
