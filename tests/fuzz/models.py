@@ -79,11 +79,13 @@ def mutated_model(random: Random) -> bytes:
 
 
 def _some_node(random: Random, model: onnx.ModelProto) -> onnx.NodeProto:
-    return random.choice([*model.graph.node] or [onnx.NodeProto()])
+    nodes: list[onnx.NodeProto] = [*model.graph.node]
+    return random.choice(nodes or [onnx.NodeProto()])
 
 
 def _some_constant(random: Random, model: onnx.ModelProto) -> TensorProto:
-    return random.choice([*model.graph.initializer] or [TensorProto()])
+    constants: list[TensorProto] = [*model.graph.initializer]
+    return random.choice(constants or [TensorProto()])
 
 
 def _some_name(random: Random, model: onnx.ModelProto) -> str:
