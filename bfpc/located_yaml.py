@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bfpc.errors import ConfigError
+from bfpc.errors import ConfigError, first_line
 
 MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
@@ -76,8 +76,8 @@ def read(path: Path, name: str) -> Located:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
         raise ConfigError(f"not valid YAML: {error.problem}", where=where, fix="check indentation and colons") from None
-    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:  # the latter from values with a !!tag
-        raise ConfigError(f"not valid YAML: {error}", where=name, fix="write it as plain text") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {first_line(error)}", where=name, fix="write it as plain text") from None
 
 
 class _TooMuch(Exception):
@@ -124,7 +124,11 @@ def _locate(loader: _Loader, node: yaml.Node, file: str, line: int, parents: tup
     if isinstance(node, yaml.SequenceNode):
         items = [_locate(loader, item, file, item.start_mark.line + 1, inside) for item in node.value]
         return Located(items, file, line)
-    return Located(loader.construct_object(node), file, line)
+    try:
+        return Located(loader.construct_object(node), file, line)
+    except Exception as error:  # what PyYAML raises on a value that is none of its !!tag is not documented
+        fix = "write it as plain text"
+        raise ConfigError(f"not valid YAML: {first_line(error)}", where=f"{file}:{line}", fix=fix) from None
 
 
 def _locate_mapping(

@@ -153,7 +153,7 @@ FAULTS = {
     "overrides:\n  - {position: frist}": ("overrides[0].position is 'frist'", "did you mean first?"),
     "overrides:\n\n  - {operator: conv}": ("mine.yaml:3", "did you mean Conv?"),
     "overrides: {name: a}": ("overrides is {'name': 'a'}", "a list of overrides"),
-    "calibration: {images: 0}": ("calibration.images is 0", "at least 1"),
+    "calibration: {images: 0}": ("calibration.images is 0", "from 1 to 1000000"),
     "preprocessing: {std: [1, 0]}": ("preprocessing.std is [1, 0]", "above 0"),
     "preprocessing: {divide: .nan}": ("preprocessing.divide is nan", "above 0"),
     "preprocessing: {crop: 224}": ("preprocessing.crop is 224", "[height, width]"),

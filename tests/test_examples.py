@@ -109,6 +109,13 @@ def test_explore(capsys: pytest.CaptureFixture[str]) -> None:
     assert load_config(Path("architecture.yaml")).architecture.c_vec in (4, 8, 16, 32, 64, 128, 256)
 
 
+def test_prepare(capsys: pytest.CaptureFixture[str]) -> None:
+    example("prepare")(MODEL)
+    shown = capsys.readouterr().out
+    assert "onnxruntime: " in shown
+    assert "\nsections: extends, " in shown
+
+
 def test_every_example_is_tested() -> None:
     tested = set(re.findall(r'example\("(\w+)"\)', Path(__file__).read_text()))
     others = {"compile_and_verify", "quick_start", "unpack_demo"}  # as a process, as a notebook, by make demo

@@ -68,7 +68,8 @@ def explore(
     answers = [answer for _, answer in timed]
     by_array = [answers[first : first + len(models)] for first in range(0, len(answers), len(models))]
     candidates = [timings for array in by_array for timings in zip(*array, strict=True)]
-    points = tuple(point for timings in candidates for point in _points(timings, config, device))
+    estimated = progress(candidates, "estimating areas")
+    points = tuple(point for timings in estimated for point in _points(timings, config, device))
     if not points:
         raise _nothing_fits(candidates, config, device)
     front = pareto_front(points)

@@ -81,7 +81,7 @@ def retrain(
         progress = progress if processes.leads else silent
         prepared = prepare_network(model, config, task.calibration or task.train.data, progress=progress)
         network = step(progress, "building the network", lambda: make_trainable(prepared, config).to(processes.device))
-        course, warnings = _plan(prepared, config, task, network, processes)
+        course, warnings = step(progress, "opening the data", lambda: _plan(prepared, config, task, network, processes))
         epochs = train(network, course, processes, watch if watch and processes.leads else _unwatched)
         if not processes.leads:
             return None

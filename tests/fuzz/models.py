@@ -75,19 +75,21 @@ def mutated_model(random: Random) -> bytes:
     model.CopyFrom(sound_model())
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         random.choice(list(CHANGES.values()))(random, model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _some_node(random: Random, model: onnx.ModelProto) -> onnx.NodeProto:
-    return random.choice(model.graph.node or [onnx.NodeProto()])
+    nodes: list[onnx.NodeProto] = [*model.graph.node]
+    return random.choice(nodes or [onnx.NodeProto()])
 
 
 def _some_constant(random: Random, model: onnx.ModelProto) -> TensorProto:
-    return random.choice(model.graph.initializer or [TensorProto()])
+    constants: list[TensorProto] = [*model.graph.initializer]
+    return random.choice(constants or [TensorProto()])
 
 
 def _some_name(random: Random, model: onnx.ModelProto) -> str:
-    names = [name for node in model.graph.node for name in (*node.input, *node.output)]
+    names: list[str] = [name for node in model.graph.node for name in (*node.input, *node.output)]
     return random.choice([*names, *HOSTILE_STRINGS])
 
 

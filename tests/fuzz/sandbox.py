@@ -1,4 +1,4 @@
-"""Runs code on hostile files, and tells what it did that it must not: fail otherwise than it says, hang, write, execute."""
+"""Runs code on hostile files, and tells what it did that it must not: raise, hang, write or start something."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""Every mistake a user can make, and the message it gets: a golden file per kind, provoked through the command line.
+"""Mistakes a user can make with the commands, and the message each gets: a golden file per kind.
 
-pytest tests/test_errors.py --update-golden    writes them anew, to be read before they are committed
+pytest tests/errors --update-golden    writes them anew, to be read before they are committed
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,59 +20,11 @@ from PIL import Image
 
 from bfpc.cli import main
 from tests.conftest import Golden
+from tests.errors.provoke import Prepare, Situation, check_table, save_network, small_conv, small_network, write
 from tests.frontend import test_refusals as refusals
 from tests.networks.onnx_writer import OnnxWriter, Tensor
 
-# What other libraries say, and the newest opset, change with their versions.
-QUOTED = re.compile(
-    r"((?:not valid YAML|not valid ONNX|contradict each other|cannot be read|cannot read the config|not a text file"
-    r"|not a readable picture|not a readable array file|not a build folder|cannot write the \w+): )[^\n]*"
-)
-NEWEST_OPSET = re.compile(r"(?<=opset from 7 to )\d+")
 COMPILE = "compile net.onnx"
-Prepare = Callable[[], object]
-Situation = tuple[str, str, Prepare]  # its name, the arguments, and what makes it
-
-
-def write(name: str, content: str | bytes) -> None:
-    Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def save_network(build: Callable[[OnnxWriter, Tensor], Tensor], *shape: int) -> None:
-    net = OnnxWriter(np.random.default_rng(0), opset=17)
-    x = net.input(*shape)
-    onnx.save(net.finish("network", [build(net, x)]), "net.onnx")
-
-
-def small_conv(net: OnnxWriter, x: Tensor) -> Tensor:
-    return net.node("Conv", [x.name, net.normal(4, x.shape[1], 1, 1)], (1, 4, *x.shape[2:]))
-
-
-small_network = partial(save_network, small_conv, 1, 3, 8, 8)
-
-
-def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The message of a situation, made in an empty folder; nothing else may come of it."""
-    name, arguments, prepare = situation
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    small_network()
-    prepare()
-    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
-    result = CliRunner().invoke(main, arguments.split())
-    assert result.exit_code == 2, (name, result.output, result.exception)
-    assert result.stdout == "", name
-    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before, name
-    message = NEWEST_OPSET.sub("...", QUOTED.sub(r"\1...", result.stderr)).replace(str(folder), ".")
-    return f"# {name}\n$ bfpc {arguments}\n{message}"
-
-
-def check_table(
-    table: Sequence[Situation], name: str, golden: Golden, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    messages = [provoke(situation, folder / str(index), monkeypatch) for index, situation in enumerate(table)]
-    golden(f"errors/{name}.txt", "\n".join(messages))
-
 
 # -- configs ----------------------------------------------------------------------------------------------------------
 
@@ -102,10 +53,10 @@ CONFIGS: Mapping[str, str | bytes] = {
 def test_configs(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = f"{COMPILE} -c ./config.yaml"
     table: list[Situation] = [
-        ("no such preset", f"{COMPILE} -c int44", lambda: None),
-        ("no such file", f"{COMPILE} -c ./mine.yaml", lambda: None),
-        ("a folder", f"{COMPILE} -c ./folder", lambda: Path("folder").mkdir()),
-        *((name, arguments, partial(write, "config.yaml", text)) for name, text in CONFIGS.items()),
+        Situation("no such preset", f"{COMPILE} -c int44"),
+        Situation("no such file", f"{COMPILE} -c ./mine.yaml"),
+        Situation("a folder", f"{COMPILE} -c ./folder", lambda: Path("folder").mkdir()),
+        *(Situation(name, arguments, partial(write, "config.yaml", text)) for name, text in CONFIGS.items()),
     ]
     check_table(table, "config", golden, tmp_path, monkeypatch)
 
@@ -145,9 +96,11 @@ def test_models(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         *(refusals.with_a_constant_output, refusals.with_nothing_to_compute, refusals.with_an_undefined_operand),
         refusals.of_the_future,
     )
-    table: list[Situation] = [(name, COMPILE, prepare) for name, prepare in files.items()]
-    table += [(change.__name__.replace("_", " "), COMPILE, partial(changed_model, change)) for change in changes]
-    table.append(("a folder", "compile folder", lambda: Path("folder").mkdir()))
+    table: list[Situation] = [Situation(name, COMPILE, prepare) for name, prepare in files.items()]
+    table += [
+        Situation(change.__name__.replace("_", " "), COMPILE, partial(changed_model, change)) for change in changes
+    ]
+    table.append(Situation("a folder", "compile folder", lambda: Path("folder").mkdir()))
     check_table(table, "model", golden, tmp_path, monkeypatch)
 
 
@@ -205,11 +158,11 @@ def test_data(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "a mean for two channels": "preprocessing: {mean: [0.5, 0.5]}\n",
     }
     table: list[Situation] = [
-        ("no such file", f"{COMPILE} --calibration nowhere", lambda: None),
-        *((name, f"{COMPILE} --calibration data.npz", prepare) for name, prepare in of_arrays.items()),
-        *((name, f"{COMPILE} --calibration pictures", prepare) for name, prepare in of_pictures.items()),
+        Situation("no such file", f"{COMPILE} --calibration nowhere"),
+        *(Situation(name, f"{COMPILE} --calibration data.npz", prepare) for name, prepare in of_arrays.items()),
+        *(Situation(name, f"{COMPILE} --calibration pictures", prepare) for name, prepare in of_pictures.items()),
         *(
-            (name, f"{COMPILE} -c ./config.yaml --calibration pictures", partial(pictures, config=config))
+            Situation(name, f"{COMPILE} -c ./config.yaml --calibration pictures", partial(pictures, config=config))
             for name, config in configs.items()
         ),
     ]
@@ -238,7 +191,7 @@ def test_what_does_not_fit(golden: Golden, tmp_path: Path, monkeypatch: pytest.M
         write("config.yaml", config)
         network()
 
-    table = [(name, arguments, partial(prepare, config, network)) for name, config, network in cases]
+    table = [Situation(name, arguments, partial(prepare, config, network)) for name, config, network in cases]
     check_table(table, "capacity", golden, tmp_path, monkeypatch)
 
 
@@ -285,24 +238,24 @@ def test_build_folders(build: Path, golden: Golden, tmp_path: Path, monkeypatch:
         monkeypatch.setenv("CXX", "no-such-compiler")
 
     table: list[Situation] = [
-        ("an output that holds something else", COMPILE, somebodys_own),
-        ("an output that is a file", f"{COMPILE} -o net.onnx", lambda: None),
-        ("a dump into a file", f"{COMPILE} --dump-ir net.onnx", lambda: None),
-        ("an output within a file", f"{COMPILE} -o net.onnx/build", lambda: None),
-        ("verify without a build", "verify nowhere", lambda: None),
-        ("inspect without a build", "inspect nowhere", lambda: None),
-        ("inspect what is no build", "inspect build", somebodys_own),
-        ("a build of another version", "verify build", of_another_version),
-        ("a damaged build", "verify build", damaged),
-        ("no C++ compiler", "verify build --csim", without_a_compiler),
-        ("data that does not fit", "verify build --inputs nowhere", compiled),
-        ("a run without a build", "run nowhere --input data.npz", partial(arrays, x=np.zeros((1, 3, 8, 8)))),
-        ("a run without data", "run build --input nowhere", compiled),
-        ("a run on another shape", "run build --input data.npz", compiled_and(x=np.zeros((1, 3, 9, 9)))),
-        ("a run into a folder", "run build --input data.npz -o build", compiled_and(x=np.zeros((1, 3, 8, 8)))),
-        ("an export into nowhere", "export build -o nowhere/quantized.onnx", compiled),
-        ("an export of what is no build", "export build", somebodys_own),
-        ("the partition of what is no build", "inspect build --partition", somebodys_own),
-        ("the partition of another version", "inspect build --partition", of_another_version),
+        Situation("an output that holds something else", COMPILE, somebodys_own),
+        Situation("an output that is a file", f"{COMPILE} -o net.onnx"),
+        Situation("a dump into a file", f"{COMPILE} --dump-ir net.onnx"),
+        Situation("an output within a file", f"{COMPILE} -o net.onnx/build"),
+        Situation("verify without a build", "verify nowhere"),
+        Situation("inspect without a build", "inspect nowhere"),
+        Situation("inspect what is no build", "inspect build", somebodys_own),
+        Situation("a build of another version", "verify build", of_another_version),
+        Situation("a damaged build", "verify build", damaged),
+        Situation("no C++ compiler", "verify build --csim", without_a_compiler),
+        Situation("data that does not fit", "verify build --inputs nowhere", compiled),
+        Situation("a run without a build", "run nowhere --input data.npz", partial(arrays, x=np.zeros((1, 3, 8, 8)))),
+        Situation("a run without data", "run build --input nowhere", compiled),
+        Situation("a run on another shape", "run build --input data.npz", compiled_and(x=np.zeros((1, 3, 9, 9)))),
+        Situation("a run into a folder", "run build --input data.npz -o build", compiled_and(x=np.zeros((1, 3, 8, 8)))),
+        Situation("an export into nowhere", "export build -o nowhere/quantized.onnx", compiled),
+        Situation("an export of what is no build", "export build", somebodys_own),
+        Situation("the partition of what is no build", "inspect build --partition", somebodys_own),
+        Situation("the partition of another version", "inspect build --partition", of_another_version),
     ]
     check_table(table, "build", golden, tmp_path, monkeypatch)

@@ -1,0 +1,92 @@
+"""Every place of the source that makes an error a user can cause stands in the golden tables of errors."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bfpc import errors
+from tests.conftest import GOLDEN
+from tests.errors.provoke import SOURCES
+
+KINDS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+ENTRY = re.compile(r"(?ms)^# [^\n]*\n(?:\$ bfpc|>>>) [^\n]*\n(?P<said>.*?)\((?P<place>bfpc/\S+\.py, [^)\n]+)\)$")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A call that makes an error: its file and function, its line, and patterns of what it may say."""
+
+    place: str
+    line: int
+    patterns: tuple[str, ...]
+
+
+def test_every_error_is_in_the_tables() -> None:
+    said: dict[str, list[str]] = {}
+    for path in (GOLDEN / "errors").glob("*.txt"):
+        for entry in ENTRY.finditer(path.read_text()):
+            said.setdefault(entry["place"], []).append(entry["said"])
+    missing = [
+        f"{site.place}, line {site.line}: {' | '.join(site.patterns)}"
+        for site in find_sites()
+        if not any(re.search(pattern, text) for pattern in site.patterns for text in said.get(site.place, ()))
+    ]
+    assert not missing, "\n".join(["no entry in tests/golden/errors:", *missing])
+
+
+def find_sites() -> Iterator[Site]:
+    for path in sorted((SOURCES / "bfpc").rglob("*.py")):
+        if path.name != "errors.py":
+            yield from _of_scope(ast.parse(path.read_text()), path.relative_to(SOURCES).as_posix(), "<module>")
+
+
+def _of_scope(scope: ast.AST, file: str, name: str) -> Iterator[Site]:
+    """The sites of a module, class or function, and of those in it."""
+    inner = (ast.FunctionDef, ast.ClassDef)
+    for node in _own_nodes(scope):
+        if isinstance(node, inner):
+            below = node.name if name == "<module>" else f"{name}.{node.name}"
+            if isinstance(scope, ast.FunctionDef):
+                below = f"{name}.<locals>.{node.name}"
+            yield from _of_scope(node, file, below)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
+            yield Site(f"{file}, {name}", node.lineno, tuple(_patterns(node.args[0], scope)))
+
+
+def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of a scope that are not in a scope below; of those the scope itself."""
+    for child in ast.iter_child_nodes(scope):
+        yield child
+        if not isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield from _own_nodes(child)
+
+
+def _patterns(text: ast.expr, scope: ast.AST) -> Iterator[str]:
+    """Regular expressions of what an expression may say; whatever is worked out stands for anything."""
+    match text:
+        case ast.Constant(value=str(value)):
+            yield re.escape(value)
+        case ast.JoinedStr(values=parts):
+            yield "(?s:.*)".join(re.escape(str(part.value)) for part in parts if isinstance(part, ast.Constant))
+        case ast.IfExp(body=body, orelse=otherwise):
+            yield from (*_patterns(body, scope), *_patterns(otherwise, scope))
+        case ast.Name(id=name):
+            found = [pattern for value in _assigned(name, scope) for pattern in _patterns(value, scope)]
+            yield from found or [".*"]
+        case _:
+            yield ".*"
+
+
+def _assigned(name: str, scope: ast.AST) -> Iterator[ast.expr]:
+    for node in _own_nodes(scope):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                match target, node.value:
+                    case ast.Name(id=found), value if found == name:
+                        yield value
+                    case ast.Tuple(elts=targets), ast.Tuple(elts=values):
+                        names = [each.id if isinstance(each, ast.Name) else "" for each in targets]
+                        yield from (value for each, value in zip(names, values, strict=True) if each == name)
