@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.accuracy_table.cells import COLUMNS, NETWORKS, ROWS, Cell
+from benchmarks.accuracy_table.cells import COLUMNS, NETWORKS, Cell
 from benchmarks.accuracy_table.page import cell_figures
 from benchmarks.accuracy_table.results import Results, load_results
 from benchmarks.walkthroughs import load_records
@@ -211,19 +211,16 @@ def _figures_row(preset: str, figures: dict[str, float]) -> tuple[str, ...]:
 
 def _accuracy(name: str, results: Results) -> str:
     network = NETWORKS[name]
-    rows = [
-        (f"`{row}`", *(cell_figures(Cell(name, row, column), results) for column in COLUMNS))
-        for row in ROWS
-        if row in SHOWN_ROWS
-    ]
+    figures = {row: [cell_figures(Cell(name, row, column), results) for column in COLUMNS] for row in SHOWN_ROWS}
+    rows = [(f"`{row}`", *found) for row, found in figures.items() if any(found)]
     anchor = re.sub(r"[^\w -]", "", network.title.lower()).replace(" ", "-")
     return f"""## Accuracy
 
 SQNR; {network.score_title}, with 95 % intervals.
 
 {_table(("formats", *COLUMNS.values()), rows)}
-From [the accuracy table](../accuracy_table.md#{anchor}), where the columns are explained;
-`python -m benchmarks.accuracy_table --network {name}` measures it.
+From [the accuracy table](../accuracy_table.md#{anchor}), which explains columns and rows; "-" is not measured, and "\\*"
+was measured before the config changed. `python -m benchmarks.accuracy_table --network {name}` measures it.
 """
 
 
