@@ -25,8 +25,8 @@ class ArchitectureConfig(Section):
     enough. `depthwise_window` is the side of the largest depthwise filter of which all taps multiply in one cycle;
     larger ones take a cycle for each. `auto` takes the largest in use. `on_chip_kilobytes` is a memory on chip in which
     maps stay from the layer that makes them to those that read them, as many as it holds. `multipliers`: what
-    the area model counts the array's products as; in a DSP lie several narrow ones. `device`: the FPGA that a report
-    compares with, one of those that `bfpc explore` knows.
+    makes the array's products; a DSP makes several narrow ones at once, as many as fit those of `device`. `device`: the
+    FPGA that the accelerator is for, and a report compares with: one of those that `bfpc explore` knows.
     """
 
     c_vec: Lanes = Field(
@@ -76,9 +76,9 @@ class ArchitectureConfig(Section):
         description="a whole number of 1024 bytes up to 2**22; 0 for none",
     )
     multipliers: Literal["luts", "dsps"] = Field(
-        "luts", title="what the area model counts the array's products as", description="luts or dsps"
+        "luts", title="what makes the array's products", description="luts or dsps"
     )
-    device: str | None = Field(None, title="the FPGA that reports compare with", description="an FPGA, such as kv260")
+    device: str | None = Field(None, title="the FPGA that the accelerator is for", description="an FPGA, such as kv260")
     clock_mhz: float = Field(300.0, gt=0, title="clock for which times are estimated", description="a number above 0")
     dram_gigabytes_per_second: float = Field(
         19.2, gt=0, title="bandwidth for which times are estimated", description="a number above 0"

@@ -12,7 +12,7 @@ from bfpc.backend.devices import Device
 from bfpc.backend.resources import Area, estimate_area
 from bfpc.config import Config
 from bfpc.errors import CapacityError
-from bfpc.explore.candidates import join, list_arrays, list_buffers, with_multipliers
+from bfpc.explore.candidates import join, list_arrays, list_buffers, list_multipliers
 from bfpc.explore.timing import Question, Shared, Timing, make_timer
 from bfpc.jobs import Engine
 from bfpc.pipeline import check_compilable
@@ -73,7 +73,9 @@ def explore(
     if not points:
         raise _nothing_fits(candidates, config, device)
     front = pareto_front(points)
-    tried = len(arrays) * len(list_buffers(config)) * len(list(with_multipliers(points[0].architecture, config)))
+    tried = (
+        len(arrays) * len(list_buffers(config)) * len(list(list_multipliers(points[0].architecture, config, device)))
+    )
     return Exploration(tuple(models), device, fps, tried, points, front, _choose(front, device, fps))
 
 
@@ -92,7 +94,7 @@ def _points(timings: Sequence[Timing], config: Config, device: Device) -> Iterat
     cycles = tuple(timing.cycles for timing in timings if timing.cycles is not None)
     if len(cycles) < len(timings):
         return
-    for architecture in with_multipliers(join(architectures), config):
+    for architecture in list_multipliers(join(architectures), config, device):
         area = estimate_area(architecture, device)
         if area.fits:
             yield Point(architecture, cycles, area)
@@ -116,7 +118,7 @@ def _nothing_fits(candidates: Iterable[Sequence[Timing]], config: Config, device
     for timings in candidates:
         architectures = [timing.architecture for timing in timings if timing.architecture is not None]
         if len(architectures) == len(timings):
-            for architecture in with_multipliers(join(architectures), config):
+            for architecture in list_multipliers(join(architectures), config, device):
                 area = estimate_area(architecture, device)
                 if area.fullest < smallest:
                     smallest, resource = area.fullest, area.scarcest
