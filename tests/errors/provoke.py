@@ -27,8 +27,9 @@ QUOTED = re.compile(
     r"((?:not valid YAML|not valid ONNX|contradict each other|cannot be read|cannot read the config|not a text file"
     r"|not a readable picture|not a readable array file|not a build folder|cannot write the \w+|cannot write its files"
     r"|not that of a build|cannot be put in place|cannot read the model|constants of the model cannot be computed"
-    r"|does not fit its type and shape \[[^]]*\]|does not compile|the C simulation failed|onnxruntime fails|opset \d+ to \d+"
-    r"|onnxruntime cannot run [^:\n]*|not a readable checkpoint|folder of checkpoints|no cluster at \S+|not readable as JSON"
+    r"|does not fit its type and shape \[[^]]*\]|does not compile|the C simulation failed|onnxruntime fails"
+    r"|onnxruntime cannot run [^:\n]*|not a readable checkpoint|folder of checkpoints|no cluster at \S+|opset \d+ to \d+"
+    r"|not readable as JSON|files of the build contradict each other"
     r"|cannot write what the processes work on|the build is damaged: \w+(?:\.\w+)+|cannot look into the folder"
     r"|neither a file nor a folder that can be read|too large for one ONNX file|cannot read the measurements): )[^\n]*"
 )
@@ -42,7 +43,7 @@ Prepare = Callable[[], object]
 class Situation:
     """name: what is wrong. does: the arguments of `bfpc`, or Python code as text. prepare: makes what is wrong.
 
-    call: runs the code; None for arguments. code: the exit code.
+    call: runs the code; None for arguments. code: the exit code. patch: changes the program's surroundings.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Situation:
     prepare: Prepare = lambda: None
     call: Callable[[], object] | None = None
     code: int = 2
+    patch: Callable[[pytest.MonkeyPatch], object] = lambda _: None
 
 
 def write(name: str, content: str | bytes) -> None:
@@ -65,6 +67,10 @@ def save_network(build: Callable[[OnnxWriter, Tensor], Tensor], *shape: int) -> 
 
 def small_conv(net: OnnxWriter, x: Tensor) -> Tensor:
     return net.node("Conv", [x.name, net.normal(4, x.shape[1], 1, 1)], (1, 4, *x.shape[2:]))
+
+
+def save_arrays(name: str = "data.npz", **arrays: object) -> None:
+    np.savez(name, allow_pickle=True, **arrays)  # type: ignore[arg-type]
 
 
 def small_network() -> None:
@@ -100,6 +106,7 @@ def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch)
         small_network()
         situation.prepare()
         raised, before = Raised(patch), _times()
+        situation.patch(patch)
         said = _said(situation)
         assert _times() == before or not situation.code, f"{situation.name}: files changed"
     errors = [text for text in raised.places if text in said]
