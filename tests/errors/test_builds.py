@@ -28,12 +28,12 @@ ONE = {"x": np.zeros((1, 3, 8, 8), np.float32)}
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a part that the host computes, and a function named in its config."""
+    """With a part that the host computes."""
     folder = tmp_path_factory.mktemp("build")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         onnx.save(sound_model(), "net.onnx")
-        Path("config.yaml").write_text("measure: {metric: 'os:getcwd'}\ncalibration: {images: 1}\n")
+        Path("config.yaml").write_text("calibration: {images: 1}\n")
         assert CliRunner().invoke(main, ["compile", "net.onnx", "-c", "./config.yaml"]).exit_code == 0
     return folder / "build"
 
@@ -99,22 +99,33 @@ def no_tensor(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.Clear()
 
 
+def unknown_elements(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = 99
+
+
 CONTENTS: Mapping[str, Prepare] = {
     "a manifest that is no JSON": partial(rewrite, "manifest.json", lambda content: content[:-9]),
     "a manifest with a number for a name": json_change("manifest.json", lambda m: m.update(network=3)),
-    "a manifest that leads out of the folder": json_change("manifest.json", lambda m: m["files"].update({"../x": "0" * 64})),
-    "a manifest that leads to the root": json_change("manifest.json", lambda m: m["files"].update({"/etc/passwd": "0" * 64})),
+    "a manifest that leads out of the folder": json_change(
+        "manifest.json", lambda m: m["files"].update({"../x": "0" * 64})
+    ),
+    "a manifest that leads to the root": json_change(
+        "manifest.json", lambda m: m["files"].update({"/etc/passwd": "0" * 64})
+    ),
     "a manifest without a file": json_change("manifest.json", lambda m: m["files"].pop("network.ir")),
     "a graph that is none": replace_text("network.ir", "= Conv(", "= Nonsense("),
     "a graph of other shapes": replace_text("network.ir", " : 8x8x8", " : 8x8x9"),
-    "a graph that contradicts the manifest": json_change("manifest.json", lambda m: m["feature_memory"].update(group=64)),
+    "a graph that contradicts the manifest": json_change(
+        "manifest.json", lambda m: m["feature_memory"].update(group=64)
+    ),
     "a model that is none": partial(rewrite, "model.onnx", lambda content: content[:99]),
     "a model with data elsewhere": model_change("model.onnx", make_external),
     "a model of another input": model_change("model.onnx", widen_input),
     "a model of another output": model_change("model.onnx", rename_output),
     "a model without tensors": model_change("model.onnx", no_tensor),
+    "a model of unknown elements": model_change("model.onnx", unknown_elements),
     "a host model that onnxruntime does not know": model_change("host/00.onnx", no_operator),
-}  # fmt: skip
+}
 
 
 def test_builds_of_others(build: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,22 +140,24 @@ def test_builds_of_others(build: Path, golden: Golden, tmp_path: Path, monkeypat
     code = changed(replace_text("hls/tb/testbench.cpp", "int main", "int evil() { return 1; }\nint main"))
     makefile = changed(replace_text("hls/Makefile", "build:", "build: ; touch ../../executed\nother:"))
     program = changed(partial(rewrite, "program.bin", lambda content: content[:64] + b"\xff" + content[65:]))
-    trusted = f"{VERIFY} --csim --metric os:getcwd"
+    named = json_change("manifest.json", lambda document: document["config"].update(measure={"metric": "os:getcwd"}))
+    csim = f"{VERIFY} --csim"
     table = [
         *(Situation(name, VERIFY, changed(change)) for name, change in CONTENTS.items()),
         Situation("a schedule without a key", "inspect build", schedule),
-        Situation("a function named in a build", VERIFY, changed(lambda: None)),
-        Situation("other C++ in a build", trusted, code),
-        Situation("another Makefile in a build", trusted, makefile),
-        Situation("another program in a build", trusted, program),
+        Situation("a function named in a build", VERIFY, changed(named)),
+        Situation("other C++ in a build", csim, code),
+        Situation("another Makefile in a build", csim, makefile),
+        Situation("another program in a build", csim, program),
     ]
     check_table(table, "contents", golden, tmp_path, monkeypatch)
     assert not list(tmp_path.rglob("executed"))
 
 
-def test_what_a_session_does_not_take(build: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_session_does_not_take(
+    build: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = bfpc.load(build)
-
 
     def asked(name: str, does: str, *arguments: Any) -> Situation:
         return Situation(name, does, call=lambda: session.run(*arguments))

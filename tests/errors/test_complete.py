@@ -53,7 +53,7 @@ def _of_scope(scope: ast.AST, file: str, name: str) -> Iterator[Site]:
                 below = f"{name}.<locals>.{node.name}"
             yield from _of_scope(node, file, below)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
-            yield Site(f"{file}, {name}", node.lineno, tuple(_patterns(node.args[0], scope)))
+            yield Site(f"{file}, {name}", node.lineno, tuple(_patterns(node.args[0], scope, node.lineno)))
 
 
 def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
@@ -64,18 +64,19 @@ def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
             yield from _own_nodes(child)
 
 
-def _patterns(text: ast.expr, scope: ast.AST) -> Iterator[str]:
-    """Regular expressions of what an expression may say; whatever is worked out stands for anything."""
+def _patterns(text: ast.expr, scope: ast.AST, line: int) -> Iterator[str]:
+    """Regular expressions of what an expression on a line may say; whatever is worked out stands for anything."""
     match text:
         case ast.Constant(value=str(value)):
             yield re.escape(value)
         case ast.JoinedStr(values=parts):
             yield "(?s:.*)".join(re.escape(str(part.value)) for part in parts if isinstance(part, ast.Constant))
         case ast.IfExp(body=body, orelse=otherwise):
-            yield from (*_patterns(body, scope), *_patterns(otherwise, scope))
+            yield from (*_patterns(body, scope, line), *_patterns(otherwise, scope, line))
         case ast.Name(id=name):
-            found = [pattern for value in _assigned(name, scope) for pattern in _patterns(value, scope)]
-            yield from found or [".*"]
+            before = [value for value in _assigned(name, scope) if value.lineno <= line]
+            nearest = max(before, key=lambda value: value.lineno, default=None)
+            yield from [".*"] if nearest is None else _patterns(nearest, scope, nearest.lineno)
         case _:
             yield ".*"
 

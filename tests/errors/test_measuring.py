@@ -92,7 +92,10 @@ def test_labels(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         Situation("no such file", f"{LABELLED} nowhere.json", classifier),
         Situation("another file", f"{LABELLED} labels.txt", partial(labels, "1 2", "labels.txt")),
         *(Situation(name, f"{LABELLED} labels.json", partial(labels, content)) for name, content in files.items()),
-        *(Situation(name, f"{LABELLED} {file}", partial(labels, content, file)) for name, (file, content) in arrays.items()),
+        *(
+            Situation(name, f"{LABELLED} {file}", partial(labels, content, file))
+            for name, (file, content) in arrays.items()
+        ),
     ]
     check_table(table, "labels", golden, tmp_path, monkeypatch)
 
@@ -125,18 +128,40 @@ def test_measures(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     maps = np.zeros((2, 8, 8), np.uint8)
     box = {"0": [{"class": 7, "box": [0, 0, 1, 1]}], "1": []}
     table = [
-        Situation("boxes for a classifier", labelled.replace(".npy", ".npy"), partial(configured, classifier, "measure: {kind: detection}\n", [0, 1])),
+        Situation(
+            "boxes for a classifier",
+            labelled.replace(".npy", ".npy"),
+            partial(configured, classifier, "measure: {kind: detection}\n", [0, 1]),
+        ),
         Situation("maps of any kind", labelled, partial(configured, segmenter, "", maps)),
-        Situation("an output that there is not", config, partial(configured, classifier, "measure: {kind: classification, output: y}\n")),
+        Situation(
+            "an output that there is not",
+            config,
+            partial(configured, classifier, "measure: {kind: classification, output: y}\n"),
+        ),
         Situation("no output that fits", config, partial(configured, classifier, "measure: {kind: segmentation}\n")),
         Situation("masks of colours", f"{config} --labels masks", masks),
-        Situation("a class that masks do not have", labelled, partial(configured, segmenter, "measure: {kind: segmentation}\n", maps + 9)),
-        Situation("pictures of another size", labelled, partial(configured, segmenter, "measure: {kind: picture}\n", np.zeros((2, 9, 9)))),
-        Situation("a class that a detector does not have", f"{config} --labels labels.json", partial(configured, detector, detection % "", box, "labels.json")),
+        Situation(
+            "a class that masks do not have",
+            labelled,
+            partial(configured, segmenter, "measure: {kind: segmentation}\n", maps + 9),
+        ),
+        Situation(
+            "pictures of another size",
+            labelled,
+            partial(configured, segmenter, "measure: {kind: picture}\n", np.zeros((2, 9, 9))),
+        ),
+        Situation(
+            "a class that a detector does not have",
+            f"{config} --labels labels.json",
+            partial(configured, detector, detection % "", box, "labels.json"),
+        ),
         Situation("no anchors", config, partial(configured, detector, detection % "anchors: nowhere.npy")),
         Situation("anchors of another shape", config, partial(anchors, (3, 4))),
-        Situation("boxes of another shape", config, partial(configured, detector, detection % "boxes: scores, scores: boxes")),
-    ]  # fmt: skip
+        Situation(
+            "boxes of another shape", config, partial(configured, detector, detection % "boxes: scores, scores: boxes")
+        ),
+    ]
     check_table(table, "measure", golden, tmp_path, monkeypatch)
 
 

@@ -100,7 +100,9 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
         Situation("a full disk for the C simulation", verify, built, patch=full),
         Situation("a full disk for a search", search, searched, patch=full),
         Situation("a full disk for more measurements", search, searched, patch=full_disk("open"), code=2),
-        Situation("a full disk for processes", "open_engine(processes=2)", call=in_processes, patch=full_disk("write_bytes")),
+        Situation(
+            "a full disk for processes", "open_engine(processes=2)", call=in_processes, patch=full_disk("write_bytes")
+        ),
         Situation("a worker process that was ended", "open_engine(processes=2)", call=in_processes),
         Situation("a folder that cannot be written", "export build", built, patch=no_output),
         Situation("a name that is too long", f"compile net.onnx -o {'a' * 300}"),
@@ -109,9 +111,16 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
         Situation("no C++ compiler", verify, built, patch=lambda patch: patch.setenv("CXX", "no-such-compiler")),
         Situation("a C++ compiler that fails", verify, built, patch=lambda patch: patch.setenv("CXX", "false")),
         Situation("no PyTorch", "retrain net.onnx --data data.npy", images, patch=without("torch", "bfpc.training")),
-        Situation("no Dask", "search net.onnx -c ./config.yaml --scheduler tcp://x", searched, patch=without("distributed")),
+        Situation(
+            "no Dask", "search net.onnx -c ./config.yaml --scheduler tcp://x", searched, patch=without("distributed")
+        ),
         Situation("no cluster", "search net.onnx -c ./config.yaml --scheduler nonsense://x", searched),
         Situation("no Matplotlib for a search", search, searched, patch=without("matplotlib"), code=0),
-        Situation("no Matplotlib for an exploration", "explore net.onnx --device zu9 --processes 1", patch=without("matplotlib"), code=0),
-    ]  # fmt: skip
+        Situation(
+            "no Matplotlib for an exploration",
+            "explore net.onnx --device zu9 --processes 1",
+            patch=without("matplotlib"),
+            code=0,
+        ),
+    ]
     check_table(table, "surroundings", golden, tmp_path, monkeypatch)
