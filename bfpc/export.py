@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+
 from bfpc.emulator.export import export_model
 from bfpc.errors import BuildError
 from bfpc.output_file import check_writable, write_file
@@ -31,7 +33,7 @@ def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
     model = step(progress, "exporting", lambda: export_model(build.graph, build.host, network))
     try:
         content = model.SerializeToString(deterministic=True)
-    except ValueError as error:
+    except (ValueError, EncodeError) as error:  # as the version of protobuf has it
         fix = "export a network with fewer weights"
         raise BuildError(f"the model is too large for one ONNX file: {error}", where=str(output), fix=fix) from None
     write_file(output, content)

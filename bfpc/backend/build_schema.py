@@ -37,7 +37,7 @@ class FormatEntry(TypedDict):
     block_size: Annotated[int, Field(ge=1, le=1 << 16)]
     exponent_range: Annotated[int, Field(ge=0, le=MAX_EXPONENT_RANGE)]
     signed: bool
-    exponent: Annotated[int, Field(ge=-4096, le=4096)]
+    exponent: Annotated[int, Field(ge=-512, le=512)]
 
 
 class PortEntry(TypedDict):

@@ -79,25 +79,29 @@ def small_network() -> None:
     save_network(small_conv, 1, 3, 8, 8)
 
 
-@dataclass
-class Raised:
-    """The errors that were made, each with the file and the function that made it."""
+@dataclass(frozen=True)
+class Place:
+    """What an error said, and the file and the function that made it."""
 
-    places: dict[str, str]
+    what: str
+    text: str
+    place: str
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.places = {}
-        original = BfpcError.__init__
 
-        def record(error: BfpcError, what: str, *, where: str, fix: str) -> None:
-            original(error, what, where=where, fix=fix)
-            code = sys._getframe(1).f_code
-            if "errors.py" not in code.co_filename:  # where one comes from another process
-                self.places[str(error)] = (
-                    f"{Path(code.co_filename).relative_to(SOURCES).as_posix()}, {code.co_qualname}"
-                )
+def record(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+    """The errors that will be made."""
+    places: list[Place] = []
+    original = BfpcError.__init__
 
-        monkeypatch.setattr(BfpcError, "__init__", record)
+    def make(error: BfpcError, what: str, *, where: str, fix: str) -> None:
+        original(error, what, where=where, fix=fix)
+        code = sys._getframe(1).f_code
+        if "errors.py" not in code.co_filename:  # where one comes from another process
+            file = Path(code.co_filename).relative_to(SOURCES).as_posix()
+            places.append(Place(error.what, str(error), f"{file}, {code.co_qualname}"))
+
+    monkeypatch.setattr(BfpcError, "__init__", make)
+    return places
 
 
 def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -107,18 +111,18 @@ def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch)
         patch.chdir(folder)
         small_network()
         situation.prepare()
-        raised, before = Raised(patch), _times()
+        raised, before = record(patch), _times()
         situation.patch(patch)
         said = _said(situation)
         changed = {path.name for path, _ in _times().items() ^ before.items()} - {situation.leaves}
         assert not changed or not situation.code, f"{situation.name}: {changed} changed"
-    errors = [text for text in raised.places if text in said]
+    errors = [each.text for each in raised if each.text in said]
     assert errors, f"{situation.name}: {said}"
-    error = max(errors, key=len)
-    _check_form(situation.name, error, said)
+    _check_form(situation.name, max(errors, key=len), said)
     message = CHANGING.sub("...", NEWEST_OPSET.sub("...", QUOTED.sub(r"\1...", said))).replace(str(folder), ".")
     prompt = "$ bfpc" if situation.call is None else ">>>"
-    return f"# {situation.name}\n{prompt} {situation.does}\n{message}({raised.places[error]})\n"
+    places = "; ".join(dict.fromkeys(each.place for each in raised if each.what in said))
+    return f"# {situation.name}\n{prompt} {situation.does}\n{message}({places})\n"
 
 
 def _said(situation: Situation) -> str:

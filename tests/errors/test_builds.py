@@ -14,12 +14,16 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
 import bfpc
 from bfpc.cli import main
+from bfpc.config import Config
+from bfpc.pipeline import compile_model
 from tests.conftest import Golden
 from tests.errors.provoke import Prepare, Situation, check_table
+from tests.frontend.test_partition import model_of
 from tests.fuzz.models import sound_model
 
 VERIFY = "verify build"
@@ -35,6 +39,16 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
         onnx.save(sound_model(), "net.onnx")
         Path("config.yaml").write_text("calibration: {images: 1}\n")
         assert CliRunner().invoke(main, ["compile", "net.onnx", "-c", "./config.yaml"]).exit_code == 0
+    return folder / "build"
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a network that gathers what an input asks for, on the host."""
+    folder = tmp_path_factory.mktemp("indexed")
+    text = "(float[N,3,6,6] x, int64[N,1] i) => (float[N,A,B,4,4] z) { y = Conv(x, w) z = Gather<axis = 1>(y, i) }"
+    onnx.save(model_of(text, w=(4, 3, 3, 3)), folder / "net.onnx")
+    compile_model(folder / "net.onnx", Config.model_validate({"calibration": {"images": 1}}), folder / "build")
     return folder / "build"
 
 
@@ -103,6 +117,16 @@ def unknown_elements(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = 99
 
 
+def no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported, the network becomes larger than it was."""
+
+    class Large:
+        def SerializeToString(self, **_: Any) -> bytes:
+            raise EncodeError("too large")
+
+    monkeypatch.setattr("bfpc.export.export_model", lambda *_: Large())
+
+
 CONTENTS: Mapping[str, Prepare] = {
     "a manifest that is no JSON": partial(rewrite, "manifest.json", lambda content: content[:-9]),
     "a manifest with a number for a name": json_change("manifest.json", lambda m: m.update(network=3)),
@@ -149,19 +173,23 @@ def test_builds_of_others(build: Path, golden: Golden, tmp_path: Path, monkeypat
         Situation("other C++ in a build", csim, code),
         Situation("another Makefile in a build", csim, makefile),
         Situation("another program in a build", csim, program),
+        Situation("a network of more weights than ONNX holds", "export build", changed(lambda: None), patch=no_message),
     ]
     check_table(table, "contents", golden, tmp_path, monkeypatch)
     assert not list(tmp_path.rglob("executed"))
 
 
 def test_what_a_session_does_not_take(
-    build: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Path, indexed: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = bfpc.load(build)
 
     def asked(name: str, does: str, *arguments: Any) -> Situation:
         return Situation(name, does, call=lambda: session.run(*arguments))
 
+    with_index = bfpc.load(indexed)
+    several = {"x": np.zeros((2, 3, 6, 6), np.float32), "i": np.zeros((1, 1), np.int64)}
+    beyond = {"x": np.zeros((1, 3, 6, 6), np.float32), "i": np.full((1, 1), 9, np.int64)}
     table = [
         Situation("no such device", 'bfpc.load("build", "fpga")', call=lambda: bfpc.load(build, "fpga")),  # type: ignore[arg-type]
         asked("no such output", 'session.run(["z"], feed)', ["z"], ONE),
@@ -169,5 +197,7 @@ def test_what_a_session_does_not_take(
         asked("another shape", "session.run(None, feed)", None, {"x": ONE["x"][:, :, 1:]}),
         asked("another element type", "session.run(None, feed)", None, {"x": ONE["x"].astype(np.float64)}),
         asked("NaN", "session.run(None, feed)", None, {"x": ONE["x"] * np.nan}),
+        Situation("other numbers of images", "session.run(feed)", call=lambda: with_index.run(several)),
+        Situation("an index that there is not", "session.run(feed)", call=lambda: with_index.run(beyond)),
     ]
     check_table(table, "session", golden, tmp_path, monkeypatch)

@@ -31,6 +31,25 @@ def configured(text: str, **others: str) -> None:
         write(f"{name}.yaml", content)
 
 
+def only_indices() -> None:
+    """A network whose output is no signal."""
+
+    def build(net: OnnxWriter, x: Tensor) -> Tensor:
+        conv = net.node("Conv", [x.name, net.normal(4, 3, 1, 1)], (1, 4, 8, 8))
+        return net.node("ArgMax", [conv.name], (1, 1, 8, 8), axis=1)
+
+    configured(f"{AUTO}budget: {{at_least: 10}}\n")
+    save_network(build, 1, 3, 8, 8)
+    model = onnx.load("net.onnx")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, "net.onnx")
+
+
+def another_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of a layer that the compiler does not make."""
+    monkeypatch.setattr("bfpc.training.network.trace", lambda *_: {("norm0", "weight"): None})
+
+
 def test_searches(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search = "search net.onnx -c ./config.yaml --processes 1"
     budgets = {
@@ -50,6 +69,7 @@ def test_searches(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     table = [
         *(Situation(name, search, partial(configured, text), leaves=MEASURED) for name, text in budgets.items()),
+        Situation("outputs that are no signals", search, only_indices, leaves=MEASURED),
         Situation("nothing to resume", f"{search} --resume", partial(configured, f"{AUTO}budget: {{at_least: 10}}\n")),
         Situation("measurements of others", f"{search} --resume", partial(measured, '{"key": "other"}\n')),
         Situation("measurements that are no text", f"{search} --resume", partial(measured, b"\xff")),
@@ -173,6 +193,7 @@ def test_trainings(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     others: dict[str, Any] = {part: {} for part in parts} | {"settings": "other", "figures": []}
     table = [
         Situation("repeated channels", retrain, repeated_channels),
+        Situation("normalizations folded otherwise", retrain, classifier, patch=another_layer),
         Situation("no pictures to mirror", own, vectors),
         Situation("no output of class scores", f"{own} --labels labels.npy", partial(labelled, [0, 1], classes=False)),
         Situation("labels that are no classes", f"{own} --labels labels.npy", partial(labelled, [[[0]], [[1]]])),

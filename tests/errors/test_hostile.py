@@ -84,6 +84,20 @@ def operand(operator: str, index: int, name: str) -> Change:
     return change
 
 
+def data_in_a_sparse_tensor(model: onnx.ModelProto) -> None:
+    """onnx itself overlooks tensors there."""
+    sparse = model.graph.sparse_initializer.add()
+    sparse.values.CopyFrom(TensorProto(name="s", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL))
+    entry = sparse.values.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+
+
+def backwards(model: onnx.ModelProto) -> None:
+    nodes = [*model.graph.node][::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
 def sequence(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("SequenceConstruct", ["y"], ["z"]))
     value = model.graph.output.add(name="z")
@@ -93,13 +107,14 @@ def sequence(model: onnx.ModelProto) -> None:
 MODELS: dict[str, Change] = {
     "data elsewhere": make_external,
     "data elsewhere in a function": external_in_a_function,
+    "data elsewhere in a sparse tensor": data_in_a_sparse_tensor,
+    "nodes in another order": backwards,
     "data that is too short": tensor("w0", raw_data=b"\0" * 8),
     "infinite weights": tensor("w0", raw_data=np.full(8 * 27, np.inf, np.float32).tobytes()),
     "shapes that contradict each other": tensor("w2", dims=[4, 10]),
     "an operand of another type": operand("Gemm", 0, "shape"),
     "a window larger than its map": wide_window,
     "a map of more elements than any has": set_sizes(1 << 20),
-    "a name that is no text": lambda model: model.graph.node[0].ClearField("output"),
     "a function that calls itself": function_of_itself,
     "constants that cannot be computed": lambda model: model.graph.node.insert(
         0, helper.make_node("Expand", ["low", "sizes"], ["e"])
@@ -110,9 +125,21 @@ MODELS: dict[str, Change] = {
 }
 
 
+def name_that_is_no_text() -> None:
+    content = Path("net.onnx").read_bytes()
+    assert b"node_conv0" in content
+    write("net.onnx", content.replace(b"node_conv0", b"node_con\xff0"))
+
+
+def few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bfpc.frontend.stored_tensors.MAX_BYTES", 10)
+
+
 def test_models(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = [
         Situation("a truncated file", COMPILE, lambda: write("net.onnx", Path("net.onnx").read_bytes()[:-30])),
+        Situation("a name that is no text", COMPILE, name_that_is_no_text),
+        Situation("more weights than ONNX holds", COMPILE, patch=few_bytes),
         Situation("a pipe", "compile pipe", lambda: os.mkfifo("pipe")),
         *(Situation(name, COMPILE, partial(changed, change)) for name, change in MODELS.items()),
         Situation("an unknown operator without shapes", COMPILE, lambda: onnx.save(custom_model(""), "net.onnx")),

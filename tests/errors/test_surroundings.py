@@ -20,6 +20,7 @@ from tests.conftest import Golden
 from tests.errors.provoke import Situation, check_table, small_network, write
 
 Patch = Callable[[pytest.MonkeyPatch], object]
+MEASURED = "chosen.sensitivity.jsonl"
 SEARCH = "precision: auto\nbudget: {at_least: 10}\nsearch: {activation_bits: [8], weight_bits: [4, 8], checks: 0}\n"
 
 
@@ -34,6 +35,18 @@ def full_disk(*writers: str) -> Patch:
             monkeypatch.setattr(Path, writer, fail)
 
     return patch
+
+
+def no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there can be written anew, but nothing can be added to it."""
+    original = Path.open
+
+    def open_file(path: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if mode == "a":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return original(path, mode, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", open_file)
 
 
 def without(module: str, *importers: str) -> Patch:
@@ -99,7 +112,7 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
         Situation("a full disk for an export", "export build", built, patch=full),
         Situation("a full disk for the C simulation", verify, built, patch=full),
         Situation("a full disk for a search", search, searched, patch=full),
-        Situation("a full disk for more measurements", search, searched, patch=full_disk("open"), code=2),
+        Situation("a full disk for more measurements", search, searched, patch=no_more, leaves=MEASURED),
         Situation(
             "a full disk for processes", "open_engine(processes=2)", call=in_processes, patch=full_disk("write_bytes")
         ),
