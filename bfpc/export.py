@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+
 from bfpc.emulator.export import export_model
 from bfpc.errors import BuildError
 from bfpc.output_file import check_writable, write_file
@@ -37,7 +39,7 @@ def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
     model = step(progress, "exporting", lambda: export_model(build.graph, build.host, network))
     try:
         content = model.SerializeToString(deterministic=True)
-    except ValueError as error:
+    except (ValueError, EncodeError) as error:  # as the version of protobuf has it
         fix = "export a network with fewer weights"
         raise BuildError(f"the model is too large for one ONNX file: {error}", where=str(output), fix=fix) from None
     write_file(output, content)

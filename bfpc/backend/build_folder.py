@@ -130,7 +130,9 @@ def _understood(folder: Path, manifest: Mapping[str, Any], contents: Mapping[str
     host = tuple(read_segment(entry, contents[entry["file"]]) for entry in manifest["host"])
     config = Config.model_validate(manifest["config"], strict=False)
     expected = make_manifest(graph, placed, config, host, manifest["outputs_of_network"], manifest["files"])
-    wrong = [key for key, value in expected.items() if key != "bfpc_version" and not _same(value, manifest[key])]
+    expected |= {"bfpc_version": manifest["bfpc_version"]}
+    expected["feature_memory"]["group"] = config.array_size.k_vec
+    wrong = [key for key, value in expected.items() if not _same(value, manifest[key])]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} of {MANIFEST} and network.ir")
     return Build(folder, manifest, graph, config, host, contents)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
 from typing_extensions import TypedDict
 
 from bfpc.backend.architecture import Architecture
@@ -20,7 +20,7 @@ MAX_COUNT = 1 << 40
 def _below(path: str) -> str:
     """A path that stays below the folder that it is relative to, whatever the system."""
     if not path.isprintable() or set(path) & {"\\", ":"} or {"", ".", ".."} & set(path.split("/")):
-        raise ValueError("the path leads out of the folder")
+        raise PydanticCustomError("path", "the path leads out of the folder")
     return path
 
 
@@ -37,7 +37,7 @@ class FormatEntry(TypedDict):
     block_size: Annotated[int, Field(ge=1, le=1 << 16)]
     exponent_range: Annotated[int, Field(ge=0, le=MAX_EXPONENT_RANGE)]
     signed: bool
-    exponent: Annotated[int, Field(ge=-4096, le=4096)]
+    exponent: Annotated[int, Field(ge=-512, le=512)]
 
 
 class PortEntry(TypedDict):

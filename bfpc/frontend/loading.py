@@ -16,7 +16,7 @@ from onnxscript.optimizer import fold_constants_ir
 from bfpc.errors import ModelError, first_line
 from bfpc.frontend.normalizing import normalize
 from bfpc.frontend.shape_check import check_shapes
-from bfpc.frontend.stored_tensors import check_tensors
+from bfpc.frontend.stored_tensors import check_tensors, check_text
 
 OLDEST_OPSET = 7
 MAX_ELEMENTS = 1 << 30  # of a tensor for one image: 4 GiB in float32
@@ -43,6 +43,7 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     if not model.graph.node:
         raise ModelError("the model holds no network, or the file is empty", where=str(path), fix=EXPORT_AGAIN)
     _check_opset(model, path)
+    check_text(model.graph, path)
     check_tensors(model, path)
     with as_model_error("onnx cannot read the model", path):
         return normalize(model)
@@ -110,9 +111,6 @@ def _check_operands(graph: onnx.GraphProto, path: Path, outer: frozenset[str] = 
     known = {*outer, *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
     known.update(tensor.values.name for tensor in graph.sparse_initializer)
     for node in graph.node:
-        if any(isinstance(text, bytes) for text in (node.op_type, node.domain, node.name, *node.input, *node.output)):
-            what = f"a node of type {node.op_type!r} has a name that is no text"  # bytes where it is no UTF-8
-            raise ModelError(what, where=str(path), fix="the file is damaged: copy or export it again")
         for name in (name for name in node.input if name and name not in known):
             reader = f"node {node.name or node.output[0]} ({node.op_type}) reads the tensor {name}"
             what, fix = f"{reader}, which nothing makes", "add it as an input or a constant, or remove the node"

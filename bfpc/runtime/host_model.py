@@ -18,7 +18,8 @@ from bfpc.runtime.signature import Tensors
 FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 SESSION_ERRORS = (
     *(ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.InvalidGraph),
-    *(ort_errors.NotImplemented, ort_errors.RuntimeException),
+    *(ort_errors.NotImplemented, ort_errors.RuntimeException, ort_errors.InvalidProtobuf, ort_errors.EPFail),
+    *(RuntimeError, ValueError),  # of what its C++ or NumPy cannot hold
 )
 
 

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from bfpc.backend.build_folder import COMPILE_AGAIN, Build, read_build
 from bfpc.errors import BuildError, ModelError
-from bfpc.frontend.stored_tensors import check_tensors
+from bfpc.frontend.stored_tensors import check_tensors, check_text
 from bfpc.ir.layout import onnx_shape
 from bfpc.runtime.signature import Signature, read_signature
 
@@ -43,6 +43,7 @@ def open_build(folder: Path) -> OpenedBuild:
 def _parse(content: bytes, path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
+        check_text(model.graph, path)
         check_tensors(model, path)
     except ModelError as error:
         raise BuildError(error.what, where=error.where, fix=COMPILE_AGAIN) from None

@@ -75,7 +75,12 @@ def _info(value: onnx.ValueInfoProto) -> TensorInfo:
         dimension.dim_value if dimension.HasField("dim_value") else dimension.dim_param or None
         for dimension in tensor.shape.dim
     )
-    return TensorInfo(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    except KeyError:
+        what, fix = f"the input or output has the unknown element type {tensor.elem_type}", "export the network again"
+        raise ModelError(what, where=value.name, fix=fix) from None
+    return TensorInfo(value.name, shape, dtype)
 
 
 def input_specs(signature: Signature, graph: Graph) -> list[InputSpec]:

@@ -35,7 +35,9 @@ def write_sources(build: Build) -> Path:
     made = {path: content for path, content in files.items() if path.startswith("hls/") or path in MEMORIES}
     wrong = [path for path, content in made.items() if build.contents.get(path) != content]
     if wrong:
-        what = f"{', '.join(wrong[:SHOWN_FILES])} of the build are not what this bfpc makes of its network"
+        what = (
+            f"of the build's network this bfpc makes other files than the build holds: {', '.join(wrong[:SHOWN_FILES])}"
+        )
         raise BuildError(what, where=str(build.folder), fix=COMPILE_AGAIN)
     with _free_space():
         scratch = Path(tempfile.mkdtemp(prefix="bfpc-"))

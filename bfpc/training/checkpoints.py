@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bfpc.errors import TrainingError
+from bfpc.errors import TrainingError, first_line
 from bfpc.output_file import write_file
 
 FILE = "checkpoint.pt"
@@ -61,9 +60,9 @@ def load_checkpoint(folder: Path, settings: str, device: torch.device) -> Checkp
         return None
     try:
         checkpoint = Checkpoint(**torch.load(path, map_location=device, weights_only=True))
-    except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what PyTorch raises on broken files is not documented
         fix = "remove it and start anew"
-        raise TrainingError(f"not a readable checkpoint: {error}", where=str(path), fix=fix) from None
+        raise TrainingError(f"not a readable checkpoint: {first_line(error)}", where=str(path), fix=fix) from None
     if checkpoint.settings != settings:
         what = "the checkpoint is of a training with another model, config, data, number of epochs or of processes"
         raise TrainingError(what, where=str(path), fix="give the same ones, or another folder")

@@ -27,8 +27,9 @@ QUOTED = re.compile(
     r"((?:not valid YAML|not valid ONNX|contradict each other|cannot be read|cannot read the config|not a text file"
     r"|not a readable picture|not a readable array file|not a build folder|cannot write the \w+|cannot write its files"
     r"|not that of a build|cannot be put in place|cannot read the model|constants of the model cannot be computed"
-    r"|does not fit its type and shape \[[^]]*\]|does not compile|the C simulation failed|onnxruntime fails|opset \d+ to \d+"
-    r"|onnxruntime cannot run [^:\n]*|not a readable checkpoint|folder of checkpoints|no cluster at \S+|not readable as JSON"
+    r"|does not fit its type and shape \[[^]]*\]|does not compile|the C simulation failed|onnxruntime fails"
+    r"|onnxruntime cannot run [^:\n]*|not a readable checkpoint|folder of checkpoints|no cluster at \S+"
+    r"|opset \d+ to \d+|not readable as JSON|files of the build contradict each other"
     r"|cannot write what the processes work on|the build is damaged: \w+(?:\.\w+)+|cannot look into the folder"
     r"|neither a file nor a folder that can be read|too large for one ONNX file|cannot read the measurements): )[^\n]*"
 )
@@ -42,7 +43,8 @@ Prepare = Callable[[], object]
 class Situation:
     """name: what is wrong. does: the arguments of `bfpc`, or Python code as text. prepare: makes what is wrong.
 
-    call: runs the code; None for arguments. code: the exit code.
+    call: runs the code; None for arguments. code: the exit code. patch: changes the program's surroundings. leaves: the
+    one file that stays, for a later command.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Situation:
     prepare: Prepare = lambda: None
     call: Callable[[], object] | None = None
     code: int = 2
+    patch: Callable[[pytest.MonkeyPatch], object] = lambda _: None
+    leaves: str = ""
 
 
 def write(name: str, content: str | bytes) -> None:
@@ -67,29 +71,37 @@ def small_conv(net: OnnxWriter, x: Tensor) -> Tensor:
     return net.node("Conv", [x.name, net.normal(4, x.shape[1], 1, 1)], (1, 4, *x.shape[2:]))
 
 
+def save_arrays(name: str = "data.npz", **arrays: object) -> None:
+    np.savez(name, allow_pickle=True, **arrays)  # type: ignore[arg-type]
+
+
 def small_network() -> None:
     save_network(small_conv, 1, 3, 8, 8)
 
 
-@dataclass
-class Raised:
-    """The errors that were made, each with the file and the function that made it."""
+@dataclass(frozen=True)
+class Place:
+    """What an error said, and the file and the function that made it."""
 
-    places: dict[str, str]
+    what: str
+    text: str
+    place: str
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.places = {}
-        original = BfpcError.__init__
 
-        def record(error: BfpcError, what: str, *, where: str, fix: str) -> None:
-            original(error, what, where=where, fix=fix)
-            code = sys._getframe(1).f_code
-            if "errors.py" not in code.co_filename:  # where one comes from another process
-                self.places[str(error)] = (
-                    f"{Path(code.co_filename).relative_to(SOURCES).as_posix()}, {code.co_qualname}"
-                )
+def record(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+    """The errors that will be made."""
+    places: list[Place] = []
+    original = BfpcError.__init__
 
-        monkeypatch.setattr(BfpcError, "__init__", record)
+    def make(error: BfpcError, what: str, *, where: str, fix: str) -> None:
+        original(error, what, where=where, fix=fix)
+        code = sys._getframe(1).f_code
+        if "errors.py" not in code.co_filename:  # where one comes from another process
+            file = Path(code.co_filename).relative_to(SOURCES).as_posix()
+            places.append(Place(error.what, str(error), f"{file}, {code.co_qualname}"))
+
+    monkeypatch.setattr(BfpcError, "__init__", make)
+    return places
 
 
 def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -99,16 +111,18 @@ def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch)
         patch.chdir(folder)
         small_network()
         situation.prepare()
-        raised, before = Raised(patch), _times()
+        raised, before = record(patch), _times()
+        situation.patch(patch)
         said = _said(situation)
-        assert _times() == before or not situation.code, f"{situation.name}: files changed"
-    errors = [text for text in raised.places if text in said]
+        changed = {path.name for path, _ in _times().items() ^ before.items()} - {situation.leaves}
+        assert not changed or not situation.code, f"{situation.name}: {changed} changed"
+    errors = [each.text for each in raised if each.text in said]
     assert errors, f"{situation.name}: {said}"
-    error = max(errors, key=len)
-    _check_form(situation.name, error, said)
+    _check_form(situation.name, max(errors, key=len), said)
     message = CHANGING.sub("...", NEWEST_OPSET.sub("...", QUOTED.sub(r"\1...", said))).replace(str(folder), ".")
     prompt = "$ bfpc" if situation.call is None else ">>>"
-    return f"# {situation.name}\n{prompt} {situation.does}\n{message}({raised.places[error]})\n"
+    places = "; ".join(dict.fromkeys(each.place for each in raised if each.what in said))
+    return f"# {situation.name}\n{prompt} {situation.does}\n{message}({places})\n"
 
 
 def _said(situation: Situation) -> str:
