@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ from bfpc.cli import main
 from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config, load_config
 from bfpc.errors import ModelError
+from bfpc.inspection import inspect
 from bfpc.ir.partition import HostNode
 from bfpc.partition_view import PartitionView, Segment
 from tests.backend.graphs import small_network
@@ -174,7 +175,7 @@ def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]
     result = run("verify", "b", "--inputs", "pics", "--csim", "--count", "3", "--labels", "l.json", "--json")
     del given["progress"], given["watch"]
     paths = {"build": Path("b"), "inputs": Path("pics"), "labels": Path("l.json")}
-    assert given == {**paths, "metric": None, "csim": True, "count": 3}
+    assert given == {**paths, "metric": None, "csim": True, "trust": False, "count": 3}
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert (found["passed"], found["bit_exact"]) == (False, False)
@@ -219,14 +220,14 @@ def test_tables_fit_the_terminal_and_lose_no_figure(build: Path, monkeypatch: py
     assert figures(columns) >= figures(200)
 
 
-def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: Path, tmp_path: Path) -> None:
+def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: Path) -> None:
     assert "passes" not in run("inspect", build).stdout
-    build = shutil.copytree(build, tmp_path / "build")
-    schedule = json.loads((build / "schedule.json").read_text())
-    layer = schedule["layers"][0]
+    found = inspect(build)
+    layer = found.schedule["layers"][0]
     layer["program"].update(activation_digits=2, weight_digits=3)
-    (build / "schedule.json").write_text(json.dumps(schedule))
-    shown = run("inspect", build).stdout
+    console = Console(file=StringIO(), width=160)
+    console.print(tables.inspection(found))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
     tile = f"{layer['program']['tile_height']} x {layer['program']['tile_width']}"
     assert "passes" in shown
     assert re.search(rf"{layer['name']} .* {tile} +6 ", shown)

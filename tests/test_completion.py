@@ -69,17 +69,25 @@ def bfpc(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_bash_completes(bfpc: str, tmp_path: Path) -> None:
-    asked = """
-        eval "$(bfpc completion bash)"
-        COMP_WORDS=(bfpc explore net.onnx --device z) COMP_CWORD=4
-        _bfpc_completion bfpc
-        echo "${COMPREPLY[@]}"
-    """
+BASH = """
+    eval "$(bfpc completion bash)"
+    COMP_WORDS=(bfpc explore net.onnx --device z) COMP_CWORD=4
+    _bfpc_completion bfpc
+    echo "${COMPREPLY[@]}"
+"""
+FISH = """
+    bfpc completion fish | source
+    complete -C "bfpc explore net.onnx --device z"
+"""
+
+
+@pytest.mark.parametrize(("shell", "options", "asked"), [("bash", ["--norc"], BASH), ("fish", ["--no-config"], FISH)])
+def test_the_shell_itself_completes(bfpc: str, tmp_path: Path, shell: str, options: list[str], asked: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell}")
     root = Path(__file__).parents[1]
     environment = {**os.environ, "PATH": f"{Path(bfpc).parent}:{os.environ['PATH']}", "PYTHONPATH": str(root)}
-    command = ["bash", "--norc", "-c", asked]
+    command = [shell, *options, "-c", asked]
     ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.stderr == ""
-    assert ran.stdout.split() == [name for name in devices() if name.startswith("z")]
+    assert sorted(ran.stdout.split()) == sorted(name for name in devices() if name.startswith("z"))
