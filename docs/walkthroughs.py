@@ -219,7 +219,7 @@ def _accuracy(name: str, results: Results) -> str:
 SQNR; {network.score_title}, with 95 % intervals.
 
 {_table(("formats", *COLUMNS.values()), rows)}
-From [the accuracy table](../accuracy_table.md#{anchor}), which explains columns and rows; "-" is not measured, and "\\*"
+From [the accuracy table](../accuracy_table.md#{anchor}), which explains columns and rows; "-" is not measured, "\\*"
 was measured before the config changed. `python -m benchmarks.accuracy_table --network {name}` measures it.
 """
 

@@ -15,7 +15,7 @@ import yaml
 
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.builds import TRAINED
-from benchmarks.walkthroughs import load_records
+from benchmarks.walkthroughs import load_records, measure_network
 from bfpc.backend.devices import devices
 from bfpc.cli import main
 from bfpc.config import load_config
@@ -135,3 +135,9 @@ def test_a_networks_search_is_a_config(name: str, tmp_path: Path) -> None:
 
 def test_every_network_has_a_page() -> None:
     assert load_texts().keys() == load_records().keys()
+
+
+def test_a_networks_record_is_what_is_measured(zoo: Path, pictures: Path) -> None:
+    assert (zoo / TRAINED["resnet20"].file).is_file()
+    assert pictures.is_dir()
+    assert measure_network("resnet20") == load_records()["resnet20"], "run python -m benchmarks.walkthroughs"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
-from docs.pictures import FOLDER, PICTURES, digest, draw, weights_rows, window_rows
+from benchmarks.real_layer import measure
+from docs.pictures import FOLDER, MEASURED, PICTURES, digest, draw, weights_rows, window_rows
 from docs.walkthroughs import DOCS
 
 PAGE = (DOCS / "block_floating_point.md").read_text()
@@ -37,3 +40,12 @@ def test_the_page_tells_the_figures_of_its_pictures() -> None:
     assert all(f"{figure:.1f} dB" in PAGE for figure in at_four_bits)
     below = sum(row["share"] for row in window_rows() if row["held"] == "below it")
     assert f"all blocks but {below:.2f} %" in " ".join(PAGE.split())
+
+
+def test_what_is_shown_of_a_trained_layer_is_what_is_measured(zoo: Path, pictures: Path) -> None:
+    assert zoo.is_dir()
+    assert pictures.is_dir()
+    found, kept = json.loads(json.dumps(measure())), json.loads(MEASURED.read_text())
+    assert found["weights"] == kept["weights"]
+    assert found["map"].keys() == kept["map"].keys()
+    assert found["map"]["block_tops"] == pytest.approx(kept["map"]["block_tops"], abs=0.05)
