@@ -8,7 +8,7 @@ from typing import Any
 from bfpc.config import Config
 from bfpc.config_file import preset_names
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "http://json-schema.org/draft-07/schema#"  # newer ones are not known to every editor
 EXTENDS = {
     "description": "the config beneath this one: a preset, or another file's path",
     "anyOf": [{"enum": preset_names()}, {"type": "string"}],
@@ -17,11 +17,25 @@ EXTENDS = {
 
 def config_schema() -> dict[str, Any]:
     """Of what a file may hold: the sections of `Config`, and `extends`."""
-    schema = Config.model_json_schema()
+    schema = _in_dialect(Config.model_json_schema())
     for section in (schema, *schema["$defs"].values()):
         section["properties"] = {key: _described(field) for key, field in section["properties"].items()}
     properties = {"extends": EXTENDS, **schema["properties"]}
     return {**schema, "$schema": DIALECT, "title": "A config of bfpc", "properties": properties}
+
+
+def _in_dialect(schema: Any) -> Any:
+    """Lists of a fixed length, all of one kind here, as an older dialect writes them."""
+    if isinstance(schema, list):
+        return [_in_dialect(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: _in_dialect(value) for key, value in schema.items()}
+    if "prefixItems" in converted:
+        items = converted.pop("prefixItems")
+        assert all(item == items[0] for item in items), "a list of several kinds"
+        converted["items"] = items[0]
+    return converted
 
 
 def _described(field: dict[str, Any]) -> dict[str, Any]:

@@ -20,12 +20,12 @@ SCHEMA = config_schema()
 
 def faults(text: str) -> list[str]:
     """Where a config breaks the schema."""
-    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator = jsonschema.Draft7Validator(SCHEMA)
     return [error.json_path for error in validator.iter_errors(yaml.safe_load(text))]
 
 
 def test_it_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize(
