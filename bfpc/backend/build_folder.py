@@ -26,7 +26,7 @@ from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import parse_graph
 
 MANIFEST = "manifest.json"
-NEEDED = ("weights.bin", "program.bin", "schedule.json", "network.ir", "model.onnx")
+NEEDED = ("weights.bin", "program.bin", "schedule.json", "timeline.json", "network.ir", "model.onnx")
 SHOWN_FAULTS = 3
 COMPILE_AGAIN = "compile the model again with bfpc compile"
 # What parsing and checking raise on values of the right types that make no sense together.

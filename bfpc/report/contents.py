@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bfpc.backend.architecture import Architecture
-from bfpc.backend.build_folder import Build, read_build
+from bfpc.backend.architecture import Architecture, size_architecture
+from bfpc.backend.build_folder import COMPILE_AGAIN, Build, read_build
+from bfpc.backend.build_schema import check_timeline
 from bfpc.backend.devices import devices
 from bfpc.backend.resources import Area, estimate_area
 from bfpc.comparison import Comparison, Verification
+from bfpc.errors import BuildError
 from bfpc.inspection import Inspection, inspect
 from bfpc.ir.graph import Node
 from bfpc.ir.operators import Activation, Clip, Table
@@ -182,6 +183,27 @@ def gather(
     remarks: tuple[str, ...] = (),
 ) -> Contents:
     """Reads the build in `folder`. images: what the rest was measured on, in words. Raises what `read_build` does."""
-    build = read_build(folder)
-    timeline = json.loads((folder / "timeline.json").read_text(encoding="utf-8"))
-    return Contents(build, inspect(folder), timeline, verification, maps, images, remarks)
+    build, inspection = read_build(folder), inspect(folder)
+    try:
+        timeline = check_timeline(build.contents["timeline.json"])
+        _check_schedule(build, inspection.schedule)
+    except ValueError as error:
+        what = f"the files of the build contradict each other: {error}"
+        raise BuildError(what, where=str(folder), fix=COMPILE_AGAIN) from None
+    return Contents(build, inspection, timeline, verification, maps, images, remarks)
+
+
+def _check_schedule(build: Build, schedule: Mapping[str, Any]) -> None:
+    """Raises ValueError where a schedule is not of the build's network and accelerator."""
+    layers, count = schedule["layers"], len(schedule["layers"])
+    if [layer["name"] for layer in layers] != [node.name for node in build.graph.layers]:
+        raise ValueError("layers of schedule.json and network.ir")
+    if min(layer["cycles"] for layer in layers) < 1:
+        raise ValueError("cycles of schedule.json")
+    if any(not each["life"][0] <= each["life"][1] <= count or each["life"][0] == count for each in schedule["maps"]):
+        raise ValueError("maps of schedule.json")
+    config = build.config
+    if Architecture(**schedule["architecture"]) != size_architecture(
+        build.graph, config.architecture, config.array_size
+    ):
+        raise ValueError("architecture of schedule.json and config.yaml")

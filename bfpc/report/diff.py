@@ -8,7 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from bfpc.backend.build_folder import read_manifest
+from bfpc.comparison import Verification
+from bfpc.errors import BuildError, first_line
 from bfpc.inspection import inspect
 from bfpc.report.page import VERIFICATION
 
@@ -94,11 +98,11 @@ def _figures_of(folder: Path) -> _Figures:
         "utilization": schedule["utilization"],
         "weight_bytes": schedule["weights"]["bytes"],
         "bits_per_weight": schedule["weights"]["bits_per_weight"],
-        **{f"sqnr_db of {output['name']}": output["sqnr_db"] for output in accuracy["outputs"]},
-        **{pair["build"]["name"]: pair["build"]["value"] for pair in accuracy["scores"]},
+        **{f"sqnr_db of {output.name}": output.sqnr_db for output in accuracy.outputs},
+        **{pair.build.name: pair.build.value for pair in accuracy.scores},
         **{f"architecture.{key}": value for key, value in schedule["architecture"].items()},
     }
-    sqnr_db = {layer["name"]: layer["sqnr_db"] for layer in accuracy["layers"]}
+    sqnr_db = {layer.name: layer.sqnr_db for layer in accuracy.layers}
     layers = {
         layer["name"]: {
             **{key: layer[key] for key in LAYER_KEYS},
@@ -109,12 +113,16 @@ def _figures_of(folder: Path) -> _Figures:
     return _Figures(whole, layers, dict(_flattened(manifest["config"])))
 
 
-def _verification(folder: Path) -> dict[str, Any]:
+def _verification(folder: Path) -> Verification:
     """What the last verification of a build found; nothing where there was none."""
     path = folder / VERIFICATION
-    if not path.is_file():
-        return {"outputs": [], "layers": [], "scores": []}
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return TypeAdapter(Verification).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Verification((), ())
+    except (OSError, ValueError) as error:
+        what = f"not what bfpc verify wrote: {first_line(error)}"
+        raise BuildError(what, where=str(path), fix="verify the build again with bfpc verify") from None
 
 
 def _differing(first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]) -> Iterator[Difference]:
