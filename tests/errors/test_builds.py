@@ -22,11 +22,11 @@ from bfpc.cli import main
 from bfpc.config import Config
 from bfpc.pipeline import compile_model
 from tests.conftest import Golden
-from tests.errors.provoke import Prepare, Situation, check_table
+from tests.errors.provoke import Prepare, Situation, check_table, write
 from tests.frontend.test_partition import model_of
 from tests.fuzz.models import sound_model
 
-VERIFY = "verify build"
+VERIFY, VERIFIED = "verify build", "build/verification.json"
 ONE = {"x": np.zeros((1, 3, 8, 8), np.float32)}
 
 
@@ -161,6 +161,7 @@ def test_builds_of_others(build: Path, golden: Golden, tmp_path: Path, monkeypat
         return prepare
 
     schedule = changed(json_change("schedule.json", lambda document: document["layers"][0].pop("macs")))
+    other_layers = json_change("schedule.json", lambda document: document["layers"][0].update(name="another"))
     code = changed(replace_text("hls/tb/testbench.cpp", "int main", "int evil() { return 1; }\nint main"))
     makefile = changed(replace_text("hls/Makefile", "build:", "build: ; touch ../../executed\nother:"))
     program = changed(partial(rewrite, "program.bin", lambda content: content[:64] + b"\xff" + content[65:]))
@@ -169,6 +170,9 @@ def test_builds_of_others(build: Path, golden: Golden, tmp_path: Path, monkeypat
     table = [
         *(Situation(name, VERIFY, changed(change)) for name, change in CONTENTS.items()),
         Situation("a schedule without a key", "inspect build", schedule),
+        Situation("a schedule of other layers", VERIFY, changed(other_layers)),
+        Situation("a timeline without a key", VERIFY, changed(json_change("timeline.json", lambda t: t.pop("cycles")))),
+        Situation("a verification that is none", "diff build build", changed(lambda: write(VERIFIED, "{"))),
         Situation("a function named in a build", VERIFY, changed(named)),
         Situation("other C++ in a build", csim, code),
         Situation("another Makefile in a build", csim, makefile),
