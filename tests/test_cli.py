@@ -21,6 +21,7 @@ from bfpc import __version__, cli, tables
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
+from bfpc.backend.manifest import checksum
 from bfpc.cli import main
 from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config, load_config
@@ -161,7 +162,7 @@ def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]
     result = run("verify", "b", "--inputs", "pics", "--csim", "--count", "3", "--labels", "l.json", "--json")
     given.pop("progress")
     paths = {"build": Path("b"), "inputs": Path("pics"), "labels": Path("l.json")}
-    assert given == {**paths, "metric": None, "csim": True, "count": 3}
+    assert given == {**paths, "metric": None, "csim": True, "trust": False, "count": 3}
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert (found["passed"], found["bit_exact"]) == (False, False)
@@ -208,6 +209,9 @@ def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: P
     layer = schedule["layers"][0]
     layer["program"].update(activation_digits=2, weight_digits=3)
     (build / "schedule.json").write_text(json.dumps(schedule))
+    manifest = json.loads((build / "manifest.json").read_text())
+    manifest["files"]["schedule.json"] = checksum((build / "schedule.json").read_bytes())
+    (build / "manifest.json").write_text(json.dumps(manifest))
     shown = run("inspect", build).stdout
     tile = f"{layer['program']['tile_height']} x {layer['program']['tile_width']}"
     assert "passes" in shown
