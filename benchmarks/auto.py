@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.builds import TRAINED, available, cifar10_pictures, photos, scores_model, scratch
 from benchmarks.figures import Figure
 from bfpc.config import Config, load_config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.jobs import Engine, open_engine
 from bfpc.pipeline import prepare_network, quantize_network
 from bfpc.search.check import make_check

@@ -14,7 +14,8 @@ from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photo
 from benchmarks.figures import Figure
 from benchmarks.plain import plain
 from bfpc.config import Config, load_config
-from bfpc.config_sections import Budget, Passes
+from bfpc.config_search import Budget
+from bfpc.config_sections import Passes
 from bfpc.jobs import Engine, open_engine
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
 from bfpc.search.check import make_check

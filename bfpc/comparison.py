@@ -57,7 +57,10 @@ class ScorePair:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found. `bit_exact` is None without C simulation; `failures` says why it is not `passed`."""
+    """What a verification found on so many images.
+
+    `bit_exact` is None without C simulation; `failures` says why it is not `passed`.
+    """
 
     outputs: tuple[Comparison, ...]
     layers: tuple[Comparison, ...]
@@ -65,6 +68,7 @@ class Verification:
     failures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     scores: tuple[ScorePair, ...] = ()
+    images: int = 0
 
     @property
     def passed(self) -> bool:

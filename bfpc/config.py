@@ -11,14 +11,14 @@ import yaml
 from pydantic import Field, Strict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from bfpc.config_architecture import ArchitectureConfig
 from bfpc.config_faults import describe
 from bfpc.config_file import read_config
 from bfpc.config_measure import Measuring
+from bfpc.config_search import Budget, Search
 from bfpc.config_sections import (
     ActivationFormat,
-    ArchitectureConfig,
     BlockFormat,
-    Budget,
     Calibration,
     Format,
     Formats,
@@ -26,7 +26,6 @@ from bfpc.config_sections import (
     Passes,
     Position,
     Preprocessing,
-    Search,
     Section,
     Training,
     Verify,
@@ -58,10 +57,16 @@ class Config(Section):
     those given. `arithmetic: published` is the paper's own, which only the emulator knows.
     """
 
-    precision: Literal["given", "auto"] = Field("given", description="given or auto")
-    arithmetic: Literal["exact", "published"] = Field("exact", description="exact or published")
+    precision: Literal["given", "auto"] = Field(
+        "given", title="whether the formats are given here or chosen by bfpc search", description="given or auto"
+    )
+    arithmetic: Literal["exact", "published"] = Field(
+        "exact", title="the accelerator's arithmetic, or the paper's own", description="exact or published"
+    )
     formats: Formats = Formats()
-    overrides: Annotated[tuple[Override, ...], Strict(False)] = Field((), description="a list of overrides")
+    overrides: Annotated[tuple[Override, ...], Strict(False)] = Field(
+        (), title="formats of single layers", description="a list of overrides"
+    )
     passes: Passes = Passes()
     calibration: Calibration = Calibration()
     preprocessing: Preprocessing = Preprocessing()

@@ -28,21 +28,65 @@ class Detector(Section):
     classes [detections], scores [detections] and boxes [detections, (left, top, right, bottom)] as fractions.
     """
 
-    boxes: str | None = Field(None, description="a name of an output, or null for the one that fits")
-    scores: str | None = Field(None, description="a name of an output, or null for the one that fits")
-    classes: str | None = Field(None, description="a name of an output, or null")
-    decode: Function | None = Field(None, description=_FUNCTION_TEXT)
-    coding: Literal["corners", "centers"] = Field("corners", description="corners or centers")
-    order: Literal["xy", "yx"] = Field("xy", description="xy or yx")
-    extent: float = Field(1.0, gt=0, description="a number above 0")
-    anchors: str | None = Field(None, description="a path of a .npy, or null")
-    scales: Annotated[tuple[float, float], Strict(False)] = Field((10.0, 5.0), description="a list of two numbers")
-    activation: Literal["none", "sigmoid", "softmax"] = Field("none", description="none, sigmoid or softmax")
-    background: int | None = Field(None, ge=0, lt=1 << 31, description="a class index that is no object, or null")
-    score_threshold: float = Field(0.05, ge=0, le=1, description="a fraction from 0 to 1")
-    truth_threshold: float = Field(0.3, ge=0, le=1, description="a fraction from 0 to 1")
-    nms_iou: float | None = Field(0.5, gt=0, le=1, description="a fraction above 0, or null")
-    max_detections: int = Field(100, ge=1, le=1 << 20, description="a whole number from 1 to 2**20")
+    boxes: str | None = Field(
+        None, title="the output that holds boxes", description="a name of an output, or null for the one that fits"
+    )
+    scores: str | None = Field(
+        None, title="the output that holds scores", description="a name of an output, or null for the one that fits"
+    )
+    classes: str | None = Field(
+        None, title="the output that holds class indices", description="a name of an output, or null"
+    )
+    decode: Function | None = Field(
+        None, title="a function of your own that reads the outputs", description=_FUNCTION_TEXT
+    )
+    coding: Literal["corners", "centers"] = Field(
+        "corners", title="what the four numbers of a box are", description="corners or centers"
+    )
+    order: Literal["xy", "yx"] = Field("xy", title="whether x or y comes first", description="xy or yx")
+    extent: float = Field(
+        1.0, gt=0, title="coordinate of a picture's right and lower edge", description="a number above 0"
+    )
+    anchors: str | None = Field(
+        None, title="the anchors that boxes are codes for", description="a path of a .npy, or null"
+    )
+    scales: Annotated[tuple[float, float], Strict(False)] = Field(
+        (10.0, 5.0), title="what codes are divided by: of the center, of the size", description="a list of two numbers"
+    )
+    activation: Literal["none", "sigmoid", "softmax"] = Field(
+        "none", title="what turns the output into scores", description="none, sigmoid or softmax"
+    )
+    background: int | None = Field(
+        None,
+        ge=0,
+        lt=1 << 31,
+        title="the class that is no object",
+        description="a class index that is no object, or null",
+    )
+    score_threshold: float = Field(
+        0.05, ge=0, le=1, title="score below which detections do not count", description="a fraction from 0 to 1"
+    )
+    truth_threshold: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        title="score from which on the float network's detections are the truth",
+        description="a fraction from 0 to 1",
+    )
+    nms_iou: float | None = Field(
+        0.5,
+        gt=0,
+        le=1,
+        title="overlap from which on the better one of two boxes stays",
+        description="a fraction above 0, or null",
+    )
+    max_detections: int = Field(
+        100,
+        ge=1,
+        le=1 << 20,
+        title="detections of an image, at most",
+        description="a whole number from 1 to 2**20",
+    )
 
 
 class Measuring(Section):
@@ -55,10 +99,12 @@ class Measuring(Section):
     """
 
     kind: Literal["auto", "classification", "detection", "segmentation", "picture"] = Field(
-        "auto", description="auto, classification, detection, segmentation or picture"
+        "auto", title="what the outputs are", description="auto, classification, detection, segmentation or picture"
     )
-    output: str | None = Field(None, description="a name of an output, or null for the first that fits")
-    threshold: float = Field(0.5, description="a number")
-    peak: float = Field(1.0, gt=0, description="a number above 0")
-    metric: Function | None = Field(None, description=_FUNCTION_TEXT)
+    output: str | None = Field(
+        None, title="the output that is measured", description="a name of an output, or null for the first that fits"
+    )
+    threshold: float = Field(0.5, title="value from which on a mask of one channel is set", description="a number")
+    peak: float = Field(1.0, gt=0, title="value of a white pixel", description="a number above 0")
+    metric: Function | None = Field(None, title="a measure of your own", description=_FUNCTION_TEXT)
     detection: Detector = Detector()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
@@ -16,13 +17,18 @@ from bfpc.runtime.opened import open_build
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the model's inputs and outputs, its opset, the number of its nodes and its size in bytes."""
+    """What was written: the file, its inputs and outputs, its opset, the number of its nodes and its size in bytes."""
 
+    file: Path
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     opset: int
     nodes: int
     bytes: int
+
+    def to_json(self) -> str:
+        """The object that `bfpc export --json` prints; its keys are the fields."""
+        return json.dumps({**asdict(self), "file": str(self.file)}, indent=2)
 
 
 def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
@@ -39,4 +45,4 @@ def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
     write_file(output, content)
     graph, opset = model.graph, next(item.version for item in model.opset_import if not item.domain)
     inputs, outputs = (tuple(value.name for value in values) for values in (graph.input, graph.output))
-    return Exported(inputs, outputs, opset, len(graph.node), len(content))
+    return Exported(output, inputs, outputs, opset, len(graph.node), len(content))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,12 @@ class Inspection:
     folder: Path
     schedule: dict[str, Any]
     hls_files: tuple[HlsFile, ...]
+
+    def summary_json(self, warnings: Sequence[str] = ()) -> str:
+        """What `bfpc compile --json` prints: the schedule's figures of the whole network, and `warnings`."""
+        whole = {key: value for key, value in self.schedule.items() if key not in ("layers", "maps")}
+        counts = {"build": str(self.folder), "layer_count": len(self.schedule["layers"])}
+        return json.dumps({**counts, **whole, "warnings": warnings}, indent=2)
 
     def to_json(self) -> str:
         """The schedule, and beside it `hls_files`, each with `path`, `lines` and `purpose`."""

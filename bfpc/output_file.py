@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bfpc.errors import BuildError
+from bfpc.interruption import interruption_later
 
 
 def check_writable(path: Path) -> None:
@@ -27,7 +28,8 @@ def write_file(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         fix = "check the folder's permissions and the free space, or give another file with -o"
         raise BuildError(f"cannot write the file: {error}", where=str(path), fix=fix) from error
+    finally:
+        with interruption_later(), suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import check_replaceable, write_build
 from bfpc.backend.design import Design, Vectors, make_design
+from bfpc.backend.devices import find_device
 from bfpc.backend.trace import input_names, pack_maps, trace_names
 from bfpc.config import Config
 from bfpc.data import Array, InputData, load_inputs
@@ -102,13 +103,15 @@ def compile_model(
 
 
 def check_compilable(config: Config) -> None:
-    """Raises ConfigError where the formats are not given, or no hardware computes in them."""
+    """Raises ConfigError where the formats are not given, no hardware computes in them, or its device is not known."""
     if config.precision == "auto":
         fix = "choose them with bfpc search, and compile the config that it writes"
         raise ConfigError("the formats are not chosen yet", where="precision: auto", fix=fix)
     if config.arithmetic != "exact":
         fix = "measure it with bfpc evaluate, or give arithmetic: exact"
         raise ConfigError("no hardware computes the published arithmetic", where="arithmetic:", fix=fix)
+    if config.architecture.device is not None:
+        find_device(config.architecture.device)
 
 
 def prepare_network(
@@ -116,7 +119,8 @@ def prepare_network(
 ) -> Prepared:
     """Reads a network, makes layers of it, and calibrates them; see `compile_model`."""
     network = step(progress, "reading the model", lambda: read_model(model))
-    graph = run_passes(network.graph, float_passes(config), dump or Dump(None))
+    passes = float_passes(config)
+    graph = run_passes(network.graph, passes, dump or Dump(None), progress, "rewriting layers")
     check_overrides(graph, config)
     data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
     statistics = calibrate(graph, progress(list(input_images(graph, data)), "calibrating"), prepare)
@@ -127,7 +131,8 @@ def quantize_network(
     prepared: Prepared, config: Config, dump: Dump | None = None, progress: Progress = silent
 ) -> Graph:
     """The quantized graph: what the formats and passes of `config` make of the network."""
-    return run_passes(prepared.graph, quantizing_passes(config, prepared, progress), dump or Dump(None))
+    passes = quantizing_passes(config, prepared, progress)
+    return run_passes(prepared.graph, passes, dump or Dump(None), progress, "quantizing")
 
 
 def calibration_data(network: Network, config: Config, source: Path | None) -> InputData:
@@ -211,9 +216,11 @@ class Dump:
             raise BuildError(f"cannot write the graph: {error}", where=str(self._folder), fix=fix) from error
 
 
-def run_passes(graph: Graph, passes: Mapping[str, Pass], dump: Dump) -> Graph:
+def run_passes(
+    graph: Graph, passes: Mapping[str, Pass], dump: Dump, progress: Progress = silent, description: str = ""
+) -> Graph:
     """The graph after all passes; each leaves a well-formed one."""
-    for name, transform in passes.items():
+    for name, transform in progress(passes.items(), description):
         graph = transform(graph)
         try:
             graph.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def verify(
     metric: str | None = None,
     count: int | None = 8,
     csim: bool = False,
+    watch: Callable[[StoredMaps], None] | None = None,
     trust: bool = False,
     progress: Progress = silent,
 ) -> Verification:
@@ -59,9 +60,9 @@ def verify(
 
     labels: as in `load_labels`, for scores against them. metric: a function `module:name`, in place of the config's
     `measure.metric`. With `csim`, every tensor that a layer stores must be the same in the C simulation, in every bit.
-    A build may be anybody's: functions that its config names are only called with `trust`.
-    Where onnxruntime lacks an operator of the network, only that can be compared. Raises a BfpcError where the build or
-    the data is at fault.
+    A build may be anybody's: functions that its config names are only called with `trust`. `watch` is called with what
+    the accelerator stored of every batch. Where onnxruntime lacks an operator of the network, only bits can be
+    compared. Raises a BfpcError where the build or the data is at fault.
     """
     opened = step(progress, "reading the build", lambda: open_build(folder))
     build, model, signature = opened.build, opened.original, opened.signature
@@ -78,6 +79,8 @@ def verify(
     for start in progress(range(0, len(data), signature.batch), "verifying"):
         images = range(start, min(start + signature.batch, len(data)))
         maps = networks.run(data.take(batch_indices(signature, start, len(data))), images)
+        if watch is not None:
+            watch(maps)
         if simulation is not None and difference is None:
             difference = _compare_bits(build, simulation, maps, len(images))
     outputs, layers = networks.results()
@@ -90,6 +93,7 @@ def verify(
         failures=(*failures, *([difference] if difference else [])),
         warnings=(*data.warnings, *warnings),
         scores=scores,
+        images=len(data),
     )
 
 

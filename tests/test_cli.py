@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,15 +18,15 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 import bfpc
-from bfpc import __version__, cli, tables
+from bfpc import __version__, tables
 from bfpc.backend.architecture import size_architecture
 from bfpc.backend.build_folder import write_build
 from bfpc.backend.design import make_design
-from bfpc.backend.manifest import checksum
 from bfpc.cli import main
 from bfpc.comparison import Comparison, Score, ScorePair, Verification
 from bfpc.config import Config, load_config
 from bfpc.errors import ModelError
+from bfpc.inspection import inspect
 from bfpc.ir.partition import HostNode
 from bfpc.partition_view import PartitionView, Segment
 from tests.backend.graphs import small_network
@@ -61,11 +62,19 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return replace
 
 
+@pytest.fixture
+def no_report(library: Callable[..., None]) -> None:
+    """Reports are written elsewhere: builds of these tests are none."""
+    report = Path("build/report.html")
+    library("bfpc.report.page", report_compiled=lambda *_: report, report_verified=lambda *_: report)
+
+
 def test_version_and_help() -> None:
     assert __version__ in run("--version").output
     assert all(command in run("-h").output for command in ("compile", "verify", "run", "evaluate", "export", "inspect"))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_compile_hands_over_what_was_given_and_prints_the_summary(build: Path, library: Callable[..., None]) -> None:
     given: list[object] = []
 
@@ -118,6 +127,7 @@ def test_a_bug_keeps_its_traceback(library: Callable[..., None]) -> None:
         (None, ("prob: 21.5 dB, 30 are demanded",), 1, "Verification FAILED"),
     ],
 )
+@pytest.mark.usefixtures("no_report")
 def test_verify_prints_layers_outputs_and_the_verdict(
     library: Callable[..., None], bit_exact: bool | None, failures: tuple[str, ...], exit_code: int, said: str
 ) -> None:
@@ -129,6 +139,7 @@ def test_verify_prints_layers_outputs_and_the_verdict(
         assert part in result.stdout
 
 
+@pytest.mark.usefixtures("no_report")
 def test_verify_prints_scores_of_both_networks_with_their_intervals(library: Callable[..., None]) -> None:
     found = Verification(GOOD.outputs, GOOD.layers, scores=SCORES)
     library("bfpc.verify", verify=lambda *_, **__: found)
@@ -136,6 +147,7 @@ def test_verify_prints_scores_of_both_networks_with_their_intervals(library: Cal
     assert "top1    0.7812  0.75 [0.7, 0.8125]     200" in shown
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(("options", "count"), [((), 8), (("--labels", "l.json"), None), (("--count", "20"), 20)])
 def test_verify_uses_all_images_where_it_scores_them(
     library: Callable[..., None], options: tuple[str, ...], count: int | None
@@ -151,6 +163,7 @@ def test_verify_uses_all_images_where_it_scores_them(
     assert given["count"] == count
 
 
+@pytest.mark.usefixtures("no_report")
 def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]) -> None:
     given: dict[str, object] = {}
 
@@ -160,7 +173,7 @@ def test_verify_json_is_one_object_and_nothing_else(library: Callable[..., None]
 
     library("bfpc.verify", verify=verify)
     result = run("verify", "b", "--inputs", "pics", "--csim", "--count", "3", "--labels", "l.json", "--json")
-    given.pop("progress")
+    del given["progress"], given["watch"]
     paths = {"build": Path("b"), "inputs": Path("pics"), "labels": Path("l.json")}
     assert given == {**paths, "metric": None, "csim": True, "trust": False, "count": 3}
     assert result.exit_code == 1
@@ -195,24 +208,26 @@ def test_inspect_shows_every_layer_and_a_tour_of_the_generated_files(build: Path
     assert "notes.txt" not in result.stdout
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_tables_fit_the_terminal(build: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    monkeypatch.setattr(cli, "OUT", Console(soft_wrap=True, width=columns))
-    longest = max(len(line) for line in run("inspect", build).stdout.splitlines())
-    assert longest <= columns
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_tables_fit_the_terminal_and_lose_no_figure(build: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    def figures(width: int) -> Counter[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = run("inspect", build).stdout
+        assert max(len(line) for line in shown.splitlines()) <= width
+        assert "…" not in shown
+        return Counter(word for word in re.split(r"[\s,()]+", shown) if re.fullmatch(r"\d+(\.\d+)?%?", word))
+
+    assert figures(columns) >= figures(200)
 
 
-def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: Path, tmp_path: Path) -> None:
+def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: Path) -> None:
     assert "passes" not in run("inspect", build).stdout
-    build = shutil.copytree(build, tmp_path / "build")
-    schedule = json.loads((build / "schedule.json").read_text())
-    layer = schedule["layers"][0]
+    found = inspect(build)
+    layer = found.schedule["layers"][0]
     layer["program"].update(activation_digits=2, weight_digits=3)
-    (build / "schedule.json").write_text(json.dumps(schedule))
-    manifest = json.loads((build / "manifest.json").read_text())
-    manifest["files"]["schedule.json"] = checksum((build / "schedule.json").read_bytes())
-    (build / "manifest.json").write_text(json.dumps(manifest))
-    shown = run("inspect", build).stdout
+    console = Console(file=StringIO(), width=160)
+    console.print(tables.inspection(found))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
     tile = f"{layer['program']['tile_height']} x {layer['program']['tile_width']}"
     assert "passes" in shown
     assert re.search(rf"{layer['name']} .* {tile} +6 ", shown)

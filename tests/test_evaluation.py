@@ -13,7 +13,6 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 
-from bfpc import cli
 from bfpc.cli import main
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Preprocessing
@@ -216,7 +215,7 @@ def test_an_image_that_does_not_fit_is_named_whichever_process_reads_it(case: Ca
 
 
 def test_the_command_shows_a_table_or_json(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.OUT, "width", cli.FILE_WIDTH)
+    monkeypatch.setenv("COLUMNS", "160")
     data = ["--inputs", str(case.folder / "images.npy"), "--labels", str(case.folder / "labels.npy")]
     arguments = ["evaluate", str(case.model), "-c", "int8", "-c", "int4", *data, "--processes", "1"]
     shown = CliRunner().invoke(main, arguments)

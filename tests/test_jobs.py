@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,27 @@ def threads(_: None) -> Callable[[int], int]:
 
 def ending(_: None) -> Callable[[int], None]:
     return lambda _: os._exit(1)
+
+
+def writing_late(folder: Path) -> Callable[[int], int]:
+    def work(item: int) -> int:
+        if item:
+            time.sleep(10)
+            (folder / "written").touch()
+        return item
+
+    return work
+
+
+def test_an_interruption_does_not_wait_for_what_workers_are_at(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with open_engine(processes=2) as engine:
+            assert next(engine.map(writing_late, tmp_path, range(3))) == 0
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not (tmp_path / "written").exists()
 
 
 def test_results_come_in_the_order_of_the_items(open_any: Open) -> None:

@@ -25,7 +25,7 @@ from benchmarks.accuracy_table.results import Result
 from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, photos, scores_model, scratch
 from benchmarks.measuring import measuring
 from bfpc.config import Config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.evaluation.evaluate import DataSet, make_task
 from bfpc.evaluation.task import Found, Task, run_task
 from bfpc.evaluation.weights import float_weight_size, weight_size

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
+from bfpc.backend.devices import find_device
+from bfpc.backend.dsp_packing import DSP48E1, Multiplier, packed_products
 from bfpc.config import ArraySize
-from bfpc.config_sections import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
+from bfpc.config_architecture import ACCUMULATOR_WIDTHS, DEPTHWISE_WINDOWS, ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Conv, Depthwise
@@ -48,6 +50,7 @@ class Architecture:
     accumulator_positions: positions of the accumulator buffer.
     on_chip_words: 64-bit words of the feature memory that lie on chip, whole beats; the others lie in DRAM.
     multipliers: whether the array's products are made in logic or in DSPs.
+    packed_weights: weights of as many processing elements that share a multiplier; 1 in logic.
     """
 
     c_vec: int
@@ -65,6 +68,7 @@ class Architecture:
     accumulator_positions: int = 1024
     on_chip_words: int = 0
     multipliers: Multipliers = "luts"
+    packed_weights: int = 1
     clock_mhz: float = 300.0
     dram_gigabytes_per_second: float = 19.2
 
@@ -137,7 +141,7 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
     _check_array(c_vec, k_vec, block)
     inputs = [use for use in activations if use.role == "input"]
     activation_bits, weight_bits = _at_a_time(inputs, settings.activation_bits), _at_a_time(dense, settings.weight_bits)
-    return Architecture(
+    sized = Architecture(
         c_vec=c_vec,
         k_vec=k_vec,
         block=block,
@@ -152,10 +156,18 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         feature_depth=settings.feature_depth,
         accumulator_positions=settings.accumulator_positions,
         on_chip_words=settings.on_chip_kilobytes * 1024 // 8,
-        multipliers=settings.multipliers,
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )
+    dsp = DSP48E1 if settings.device is None else find_device(settings.device).family.multiplier
+    return with_multipliers(sized, settings.multipliers, dsp)
+
+
+def with_multipliers(architecture: Architecture, multipliers: Multipliers, dsp: Multiplier) -> Architecture:
+    """The same with products made in logic, or in DSPs of a kind. Too wide operands take several, none packed."""
+    operands = architecture.activation_operand_bits, architecture.weight_operand_bits
+    packed = max(1, packed_products(*operands, dsp)) if multipliers == "dsps" else 1
+    return replace(architecture, multipliers=multipliers, packed_weights=packed)
 
 
 def _at_a_time(uses: list[_Use], setting: int | str) -> int:

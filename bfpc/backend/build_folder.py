@@ -20,12 +20,13 @@ from bfpc.backend.quantized_graph import check_quantized
 from bfpc.backend.weight_image import unpack_weights
 from bfpc.config import Config
 from bfpc.errors import BuildError, first_line
+from bfpc.interruption import interruption_later
 from bfpc.ir.graph import Constant, Graph
 from bfpc.ir.partition import HostSegment
 from bfpc.ir.text import parse_graph
 
 MANIFEST = "manifest.json"
-NEEDED = ("weights.bin", "program.bin", "schedule.json", "network.ir", "model.onnx")
+NEEDED = ("weights.bin", "program.bin", "schedule.json", "timeline.json", "network.ir", "model.onnx")
 SHOWN_FAULTS = 3
 COMPILE_AGAIN = "compile the model again with bfpc compile"
 # What parsing and checking raise on values of the right types that make no sense together.
@@ -83,12 +84,14 @@ def write_build(design: Design, folder: Path, vectors: Vectors | None = None) ->
         for path, content in design_files(design, vectors).items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             (partial / path).write_bytes(content)
-        _replace(partial, folder)
+        with interruption_later():
+            _replace(partial, folder)
     except OSError as error:
         fix = "check the folder's permissions and the free space, or give another folder with -o"
         raise BuildError(f"cannot write the build: {error}", where=str(folder), fix=fix) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with interruption_later():
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _replace(partial: Path, folder: Path) -> None:

@@ -129,23 +129,38 @@ class WeightsEntry(TypedDict):
     ideal_bits_per_weight: float
 
 
+class MapEntry(TypedDict):
+    name: str
+    address: Count
+    words: Count
+    life: tuple[Annotated[int, Field(ge=-1)], Annotated[int, Field(ge=-1, le=MAX_COUNT)]]
+
+
 class ScheduleDocument(TypedDict):
     """`schedule.json`."""
 
     network: str
     macs: Count
-    cycles: Count
+    cycles: Size
     estimated_cycles: Count
     stalls: dict[str, Count]
     utilization: float
     dram_bytes: Count
     estimated_dram_bytes: Count
-    milliseconds: float
+    milliseconds: Annotated[float, Field(gt=0)]
     architecture: Architecture
     feature_memory_words: Count
     feature_memory_live_words: Count
     weights: WeightsEntry
     layers: Annotated[list[LayerSchedule], Field(min_length=1)]
+    maps: list[MapEntry]
+
+
+class Timeline(TypedDict):
+    """`timeline.json`."""
+
+    cycles: Size
+    intervals: list[tuple[str, str, Count, Count]]
 
 
 class _Checker(Generic[Document]):
@@ -171,4 +186,4 @@ def read_architecture(schedule: bytes) -> Architecture:
     return TypeAdapter(Architecture).validate_python(from_json(schedule)["architecture"])
 
 
-check_manifest, check_schedule = _Checker(Manifest), _Checker(ScheduleDocument)
+check_manifest, check_schedule, check_timeline = _Checker(Manifest), _Checker(ScheduleDocument), _Checker(Timeline)

@@ -13,7 +13,7 @@ from bfpc.backend.manifest import checksum, host_file, make_manifest, placement
 from bfpc.backend.partition_picture import draw_partition
 from bfpc.backend.program import FIELDS, encode_program
 from bfpc.backend.render import render
-from bfpc.backend.schedule import Schedule, make_schedule, schedule_document
+from bfpc.backend.schedule import Schedule, make_schedule, schedule_document, timeline_document
 from bfpc.backend.weight_image import pack_weights
 from bfpc.config import Config
 from bfpc.ir.graph import Graph
@@ -69,6 +69,7 @@ def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, by
         "weights.bin": _words(schedule.weights.words),
         "program.bin": encode_program(schedule.program).astype("<i4").tobytes(),
         "schedule.json": _json(schedule_document(schedule)),
+        "timeline.json": _lines(timeline_document(schedule)),
         "network.ir": print_graph(design.graph).encode(),
         "partition.svg": draw_partition(design.graph, schedule, design.host, design.outputs).encode(),
         "config.yaml": design.config.to_yaml().encode(),
@@ -94,6 +95,12 @@ def design_files(design: Design, vectors: Vectors | None = None) -> dict[str, by
 
 def _words(words: Words) -> bytes:
     return words.astype("<u8").tobytes()
+
+
+def _lines(document: Mapping[str, Any]) -> bytes:
+    """JSON with a line for each key."""
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
+    return f"{{\n{lines}\n}}\n".encode()
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

@@ -6,23 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import yaml
 
-from bfpc.backend.area import Target
+from bfpc.backend.dsp_packing import DSP48E1, Multiplier
 from bfpc.config_faults import nearest
 from bfpc.errors import ConfigError
 
+if TYPE_CHECKING:
+    from bfpc.backend.area import Target  # which imports SciPy: not to list names for a shell
+
 LIST = "devices.yaml"
-
-
-@dataclass(frozen=True)
-class Multiplier:
-    """The widths of the two signed operands that a DSP multiplies, and how often it has such a multiplier."""
-
-    wide: int
-    narrow: int
-    count: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Family:
 BRAM18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # UG573, UG473: simple dual port
 M20K = ((512, 40), (1024, 20), (2048, 10))  # Agilex 7 and Arria 10 embedded memory user guides
 FAMILIES = {
-    "zynq7": Family("xcup", Multiplier(25, 18, 1), BRAM18, 2, 32, 1, 1),  # DSP48E1, UG479; SRL32
+    "zynq7": Family("xcup", DSP48E1, BRAM18, 2, 32, 1, 1),  # UG479; SRL32
     "ultrascale": Family("xcup", Multiplier(27, 18, 1), BRAM18, 2, 32, 1, 1),  # DSP48E2, UG579
     "arria10": Family("cyclonev", Multiplier(19, 18, 2), M20K, 1, 32, 20, 10),  # MLAB: 32 words of 20 bits in 10 ALMs
     "agilex7": Family("cyclonev", Multiplier(19, 18, 2), M20K, 1, 32, 20, 10),

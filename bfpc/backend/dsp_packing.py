@@ -11,7 +11,19 @@ are made once for a step, as weights stand still; the borrow costs an adder for 
 
 from __future__ import annotations
 
-from bfpc.backend.devices import Multiplier
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """The widths of the two signed operands that a DSP multiplies, and how often it has such a multiplier."""
+
+    wide: int
+    narrow: int
+    count: int
+
+
+DSP48E1 = Multiplier(25, 18, 1)  # UG479; every DSP of AMD since holds one
 
 
 def packed_products(activation_bits: int, weight_bits: int, multiplier: Multiplier) -> int:

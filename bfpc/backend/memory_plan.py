@@ -26,7 +26,7 @@ from scipy.optimize import LinearConstraint, milp
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Channels, Concat, Layer
+from bfpc.ir.operators import Channels, Concat
 
 INPUTS = ""  # the buffer of the network's inputs
 ROOMS = 16  # steps in which less of the memory on chip is filled, until all that is chosen finds its place
@@ -37,7 +37,8 @@ REPAIRS = 40  # times that the buffers which reach highest are placed before the
 class MemoryPlan:
     """Addresses of all values, the size of the memory, and where the inputs lie in it, in 64-bit words.
 
-    live_words: the largest sum of maps that are live at the same time, which no plan can go below.
+    live_words: the largest sum of maps that are live at the same time, which no plan can go below. maps: network
+    inputs, and what layers write, in order: their words, and when these are needed.
     """
 
     addresses: Mapping[str, int]
@@ -45,6 +46,7 @@ class MemoryPlan:
     input_words: int
     input_address: int
     live_words: int
+    maps: Mapping[str, Piece]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Piece:
-    """Words from `start` to before `stop`, needed from node `first` to node `last` of the graph."""
+    """Words from `start` to before `stop`, needed from layer `first` to layer `last`, by their indices.
+
+    Before the first layer, at -1, the host writes; after the last, at the number of layers, it reads.
+    """
 
     start: int
     stop: int
@@ -113,7 +118,8 @@ def plan_memory(graph: Graph, group: int, on_chip_words: int = 0) -> MemoryPlan:
     Raises CapacityError where the inputs of a Concat don't fill whole groups.
     """
     places = _places(graph, group)
-    buffers = _buffers(graph, places)
+    lives = _lives(graph, places)
+    buffers = _buffers(places, lives)
     live_words = _live_words(piece for buffer in buffers for piece in buffer.pieces)
     starts = _place_on_chip(buffers, _traffic(graph, places), on_chip_words)
     others = [buffer for buffer in buffers if buffer.name not in starts]
@@ -121,7 +127,8 @@ def plan_memory(graph: Graph, group: int, on_chip_words: int = 0) -> MemoryPlan:
     starts |= {name: start + on_chip_words for name, start in in_dram.items()}
     addresses = {name: starts[place.buffer] + place.offset for name, place in places.items()}
     input_words = sum(places[value.name].words for value in graph.values)
-    return MemoryPlan(addresses, _size(buffers, starts), input_words, starts[INPUTS], live_words)
+    maps = {name: _piece(places[name], *life).moved(starts[places[name].buffer]) for name, life in lives.items()}
+    return MemoryPlan(addresses, _size(buffers, starts), input_words, starts[INPUTS], live_words, maps)
 
 
 def feature_layout(graph: Graph, name: str, group: int) -> FeatureLayout:
@@ -202,10 +209,10 @@ def _divisor(graph: Graph, node: Node) -> int:
 # -- When they are needed ---------------------------------------------------------------------------------------------
 
 
-def _buffers(graph: Graph, places: Mapping[str, Place]) -> list[Buffer]:
-    """The buffers; their pieces are what layers write, and network inputs."""
+def _lives(graph: Graph, places: Mapping[str, Place]) -> dict[str, tuple[int, int]]:
+    """When what layers write, and network inputs, are needed."""
     born = {value.name: -1 for value in graph.values}
-    born |= {node.name: index for index, node in enumerate(graph.nodes) if isinstance(node.op, Layer)}
+    born |= {node.name: index for index, node in enumerate(graph.layers)}
     written: dict[str, list[str]] = {}
     for name in born:
         written.setdefault(places[name].buffer, []).append(name)
@@ -214,10 +221,15 @@ def _buffers(graph: Graph, places: Mapping[str, Place]) -> list[Buffer]:
         for part in written[places[name].buffer]:
             if places[part].overlaps(places[name]):
                 dies[part] = max(dies[part], index)
-    return [
-        Buffer(buffer, tuple(_piece(places[name], born[name], dies[name]) for name in names))
-        for buffer, names in written.items()
-    ]
+    return {name: (born[name], dies[name]) for name in born}
+
+
+def _buffers(places: Mapping[str, Place], lives: Mapping[str, tuple[int, int]]) -> list[Buffer]:
+    """The buffers; their pieces are what layers write, and network inputs."""
+    pieces: dict[str, list[Piece]] = {}
+    for name, (first, last) in lives.items():
+        pieces.setdefault(places[name].buffer, []).append(_piece(places[name], first, last))
+    return [Buffer(name, tuple(parts)) for name, parts in pieces.items()]
 
 
 def _piece(place: Place, first: int, last: int) -> Piece:
@@ -225,11 +237,11 @@ def _piece(place: Place, first: int, last: int) -> Piece:
 
 
 def _reads(graph: Graph) -> Iterable[tuple[int, str]]:
-    """Every node that reads a map's words, by its index, with the map; the host reads the outputs after the last."""
-    for index, node in enumerate(graph.nodes):
-        if isinstance(node.op, Layer):
-            yield from ((index, name) for name in node.inputs.values() if graph.is_value(name))
-    yield from ((len(graph.nodes), name) for name in graph.output_names)
+    """Every layer that reads a map's words, by its index, with the map; the host reads the outputs after the last."""
+    layers = list(graph.layers)
+    for index, node in enumerate(layers):
+        yield from ((index, name) for name in node.inputs.values() if graph.is_value(name))
+    yield from ((len(layers), name) for name in graph.output_names)
 
 
 def _live_words(pieces: Iterable[Piece]) -> int:

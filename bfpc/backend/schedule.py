@@ -17,7 +17,7 @@ from bfpc.backend.cost_model import Cost
 from bfpc.backend.encoding import encode_layer, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
 from bfpc.backend.layer_work import LayerWork
-from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
+from bfpc.backend.memory_plan import MemoryPlan, Piece, feature_layout, plan_memory
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.simulator import LayerSimulation, Simulation, simulate
 from bfpc.backend.tiling import choose_tile
@@ -242,4 +242,17 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
             "ideal_bits_per_weight": schedule.weights.ideal_bits_per_weight,
         },
         "layers": [asdict(layer) for layer in schedule.layers],
+        "maps": [_map_document(name, piece) for name, piece in schedule.memory.maps.items()],
+    }
+
+
+def _map_document(name: str, piece: Piece) -> dict[str, Any]:
+    return {"name": name, "address": piece.start, "words": piece.stop - piece.start, "life": [piece.first, piece.last]}
+
+
+def timeline_document(schedule: Schedule) -> dict[str, Any]:
+    """`timeline.json` as plain values: when which process is at work, in cycles."""
+    return {
+        "cycles": schedule.cycles,
+        "intervals": [[each.process, each.layer, each.start, each.end] for each in schedule.simulation.timeline],
     }

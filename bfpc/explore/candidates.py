@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from bfpc.backend.architecture import Architecture, Multipliers
+from bfpc.backend.architecture import Architecture, Multipliers, with_multipliers
 from bfpc.backend.devices import Device
 from bfpc.config import ArraySize, Config
-from bfpc.config_sections import LANES
+from bfpc.config_architecture import LANES
 
 FEATURE_DEPTHS = (1024, 2048, 4096, 8192)
 ACCUMULATOR_POSITIONS = (256, 1024, 4096)
@@ -55,10 +55,10 @@ def candidate_config(config: Config, device: Device, array: ArraySize, buffers: 
     return found
 
 
-def with_multipliers(architecture: Architecture, config: Config) -> Iterator[Architecture]:
-    """The same with products in logic and in DSPs."""
+def list_multipliers(architecture: Architecture, config: Config, device: Device) -> Iterator[Architecture]:
+    """The same with products in logic and in DSPs of a device."""
     for multipliers in _tried(config, "multipliers", get_args(Multipliers)):
-        yield replace(architecture, multipliers=multipliers)
+        yield with_multipliers(architecture, multipliers, device.family.multiplier)
 
 
 def join(architectures: list[Architecture]) -> Architecture:

@@ -12,7 +12,7 @@ from bfpc.backend.devices import Device
 from bfpc.backend.resources import Area, estimate_area
 from bfpc.config import Config
 from bfpc.errors import CapacityError
-from bfpc.explore.candidates import join, list_arrays, list_buffers, with_multipliers
+from bfpc.explore.candidates import join, list_arrays, list_buffers, list_multipliers
 from bfpc.explore.timing import Question, Shared, Timing, make_timer
 from bfpc.jobs import Engine
 from bfpc.pipeline import check_compilable
@@ -68,11 +68,14 @@ def explore(
     answers = [answer for _, answer in timed]
     by_array = [answers[first : first + len(models)] for first in range(0, len(answers), len(models))]
     candidates = [timings for array in by_array for timings in zip(*array, strict=True)]
-    points = tuple(point for timings in candidates for point in _points(timings, config, device))
+    estimated = progress(candidates, "estimating areas")
+    points = tuple(point for timings in estimated for point in _points(timings, config, device))
     if not points:
         raise _nothing_fits(candidates, config, device)
     front = pareto_front(points)
-    tried = len(arrays) * len(list_buffers(config)) * len(list(with_multipliers(points[0].architecture, config)))
+    tried = (
+        len(arrays) * len(list_buffers(config)) * len(list(list_multipliers(points[0].architecture, config, device)))
+    )
     return Exploration(tuple(models), device, fps, tried, points, front, _choose(front, device, fps))
 
 
@@ -91,7 +94,7 @@ def _points(timings: Sequence[Timing], config: Config, device: Device) -> Iterat
     cycles = tuple(timing.cycles for timing in timings if timing.cycles is not None)
     if len(cycles) < len(timings):
         return
-    for architecture in with_multipliers(join(architectures), config):
+    for architecture in list_multipliers(join(architectures), config, device):
         area = estimate_area(architecture, device)
         if area.fits:
             yield Point(architecture, cycles, area)
@@ -115,7 +118,7 @@ def _nothing_fits(candidates: Iterable[Sequence[Timing]], config: Config, device
     for timings in candidates:
         architectures = [timing.architecture for timing in timings if timing.architecture is not None]
         if len(architectures) == len(timings):
-            for architecture in with_multipliers(join(architectures), config):
+            for architecture in list_multipliers(join(architectures), config, device):
                 area = estimate_area(architecture, device)
                 if area.fullest < smallest:
                     smallest, resource = area.fullest, area.scarcest

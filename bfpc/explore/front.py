@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import yaml
 
 from bfpc.backend.architecture import Architecture
 from bfpc.config_file import preset_names
-from bfpc.errors import BuildError
 from bfpc.explore.explore import Exploration, Point
+from bfpc.plotting import BLUE, GREY, RED, check_plots, picture
 
 SECTION = (
     "c_vec",
@@ -33,7 +31,6 @@ SHARED_SECTION = (
     "accumulator_bits",
     "depthwise_window",
 )  # what one network alone would size
-WIDTH, HEIGHT = 7.0, 4.5  # inches
 
 
 def architecture_section(architecture: Architecture, *, shared: bool) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def architecture_yaml(found: Exploration, config: str, folder: Path) -> str:
     networks = ", ".join(model.stem for model in found.models)
     reached = f"{point.images_per_second:.4g} images a second each of {networks}, by the cost model"
     source = config if config.removesuffix(".yaml") in preset_names() else _relative(Path(config), folder)
-    section = architecture_section(point.architecture, shared=len(found.models) > 1)
+    section = {"device": found.device.name} | architecture_section(point.architecture, shared=len(found.models) > 1)
     document = {"extends": source, "architecture": section}
     return f"# Chosen by bfpc explore for {found.device.name}: {reached}.\n" + yaml.safe_dump(document, sort_keys=False)
 
@@ -58,8 +55,13 @@ def _relative(config: Path, folder: Path) -> str:
 
 
 def exploration_json(found: Exploration) -> str:
+    """The front as a file: what `exploration_document` says."""
+    return json.dumps(exploration_document(found), indent=2, allow_nan=False) + "\n"
+
+
+def exploration_document(found: Exploration) -> dict[str, Any]:
     """The front, every point with its areas by module."""
-    document = {
+    return {
         "device": found.device.name,
         "networks": [str(model) for model in found.models],
         "fps": found.fps,
@@ -68,7 +70,6 @@ def exploration_json(found: Exploration) -> str:
         "front": [_document(point) for point in found.front],
         "chosen": _document(found.chosen),
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _document(point: Point) -> dict[str, Any]:
@@ -82,36 +83,29 @@ def _document(point: Point) -> dict[str, Any]:
 
 
 def draw_front(found: Exploration) -> bytes:
-    """The front as an SVG. Raises BuildError without Matplotlib."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        fix = "install it: pip install 'bfpc[plots]'"
-        raise BuildError(
-            "drawing the front needs Matplotlib, which is not installed", where="import matplotlib", fix=fix
-        ) from None
-    with rc_context({"svg.hashsalt": "bfpc", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(*_line(found.points), ".", color="0.7", label="accelerators that fit")
-        axes.step(*_line(found.front), "o-", where="post", color="tab:blue", label="front")
-        axes.plot(*_line([found.chosen]), "*", color="tab:red", markersize=14, label="chosen")
-        for point in found.front:
-            name = f"{point.architecture.c_vec} x {point.architecture.k_vec}"
-            place = 100 * point.area.fullest, point.images_per_second
-            axes.annotate(name, place, (4, -10), textcoords="offset points", fontsize=8)
-        if found.fps is not None:
-            axes.axhline(found.fps, color="0.5", linestyle="--")
-        axes.set_xlabel(f"of what {found.device.name} can fill of its scarcest resource [%]")
-        axes.set_ylabel("images per second")
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend()
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    """The front as an SVG file. Raises BuildError without the libraries that draw."""
+    check_plots("drawing the front")
+    import altair as alt
+
+    kinds = {"accelerators that fit": found.points, "front": found.front, "chosen": [found.chosen]}
+    rows = [{"kind": kind, **_place(point)} for kind, points in kinds.items() for point in points]
+    kind = alt.Color("kind:N", title=None).scale(domain=list(kinds), range=[GREY, BLUE, RED])
+    chart = alt.Chart(alt.Data(values=rows)).encode(
+        alt.X("share:Q").title(f"of what {found.device.name} can fill of its scarcest resource [%]"),
+        alt.Y("images_per_second:Q").title("images per second"),
+    )
+    front = chart.transform_filter("datum.kind == 'front'")
+    drawing = (
+        front.mark_line(interpolate="step-after").encode(kind)
+        + chart.mark_point(filled=True, size=60).encode(kind)
+        + front.mark_text(align="left", dx=6, dy=10).encode(text="name:N")
+    )
+    if found.fps is not None:
+        wanted = alt.Chart(alt.Data(values=[{"fps": found.fps}])).mark_rule(strokeDash=[4, 4])
+        drawing += wanted.encode(alt.Y("fps:Q"))
+    return picture(drawing)
 
 
-def _line(points: Iterable[Point]) -> tuple[list[float], list[float]]:
-    places = [(100 * point.area.fullest, point.images_per_second) for point in points]
-    return [x for x, _ in places], [y for _, y in places]
+def _place(point: Point) -> dict[str, float | str]:
+    size = f"{point.architecture.c_vec} x {point.architecture.k_vec}"
+    return {"share": 100 * point.area.fullest, "images_per_second": point.images_per_second, "name": size}

@@ -21,7 +21,7 @@ from bfpc.config import ArraySize, Config
 from bfpc.config_sections import Calibration
 from bfpc.data import InputData
 from bfpc.errors import CapacityError
-from bfpc.explore.candidates import Buffers, candidate_config, list_buffers, with_multipliers
+from bfpc.explore.candidates import Buffers, candidate_config, list_buffers, list_multipliers
 from bfpc.frontend.reader import Network, read_model
 from bfpc.ir.graph import Graph
 from bfpc.ir.text import print_graph
@@ -109,7 +109,9 @@ def _time(
     try:
         graph = quantize(candidate)
         architecture = size_architecture(graph, candidate.architecture, candidate.array_size)
-        if not any(estimate_area(each, shared.device).fits for each in with_multipliers(architecture, config)):
+        if not any(
+            estimate_area(each, shared.device).fits for each in list_multipliers(architecture, config, shared.device)
+        ):
             return Timing(buffers, architecture)
         return Timing(buffers, architecture, network_cycles(graph, architecture))
     except CapacityError:

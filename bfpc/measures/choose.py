@@ -46,6 +46,18 @@ def choose_measures(config: Config, signature: Signature, labels: Labels | None)
     return (*chosen, Metric(settings.metric))
 
 
+def fitting_kinds(signature: Signature) -> dict[str, str]:
+    """The kinds of measure that outputs look like, each with the name of the output that does, the likeliest first."""
+    outputs = signature.outputs
+    boxes = [info.name for info in outputs if _holds_boxes(info)]
+    looks = {
+        "classification": [info.name for info in outputs if _holds_scores(info)],
+        "detection": boxes if len(outputs) > 1 else [],
+        "segmentation": [info.name for info in outputs if _is_map(info) and len(info.shape) == 4],
+    }
+    return {kind: names[0] for kind, names in looks.items() if names}
+
+
 def _kind(settings: Measuring, outputs: Outputs, labels: Labels | None) -> str | None:
     fitting = KINDS[labels.kind] if labels is not None else ()
     if settings.kind != "auto":

@@ -56,12 +56,12 @@ def format_owners(graph: Graph) -> dict[str, str]:
 def layer_formats(graph: Graph, config: Config, node: Node) -> LayerFormats:
     """What the config says of one layer, or of a concatenation's output."""
     is_output = node.name in graph.output_names
-    return config.layer_formats(node.name, type(node.op).__name__, _positions(graph, node), is_output=is_output)
+    return config.layer_formats(node.name, type(node.op).__name__, find_positions(graph, node), is_output=is_output)
 
 
 def stored_formats(graph: Graph, config: Config, node: Node) -> list[ActivationFormat]:
     """What a layer's map may be stored in, also if it becomes the part of another layer or of a concatenation."""
-    positions = _positions(graph, node)
+    positions = find_positions(graph, node)
     return [
         config.layer_formats(node.name, operator, positions, is_output=is_output).activation
         for operator in (type(node.op).__name__, "Concat")
@@ -69,7 +69,7 @@ def stored_formats(graph: Graph, config: Config, node: Node) -> list[ActivationF
     ]
 
 
-def _positions(graph: Graph, node: Node) -> list[Position]:
+def find_positions(graph: Graph, node: Node) -> list[Position]:
     """Whether a node is the first or last that has weights."""
     ends: dict[Position, Iterable[Node]] = {"first": graph.nodes, "last": reversed(graph.nodes)}
     weighted = {position: next(filter(_has_weights, nodes), None) for position, nodes in ends.items()}
@@ -97,7 +97,7 @@ def check_overrides(graph: Graph, config: Config) -> None:
 
 def unused_overrides(graph: Graph, config: Config) -> tuple[str, ...]:
     """A warning for each override that no layer matches."""
-    nodes = [(node.name, type(node.op).__name__, _positions(graph, node)) for node in graph.nodes]
+    nodes = [(node.name, type(node.op).__name__, find_positions(graph, node)) for node in graph.nodes]
     return tuple(
         f"no layer matches the override {override.selectors()}"
         for override in config.overrides

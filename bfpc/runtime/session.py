@@ -7,6 +7,7 @@ the emulator or in the C simulation, which give the same bits.
 from __future__ import annotations
 
 import io
+import json
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -152,10 +153,18 @@ def _join(parts: Sequence[Array], info: TensorInfo, batch: int, images: int) -> 
 
 @dataclass(frozen=True)
 class Ran:
-    """What was run and written: how many images, and the outputs."""
+    """What was run and written: the file, how many images, and the outputs."""
 
+    file: Path
     images: int
     outputs: Mapping[str, Array]
+
+    def to_json(self) -> str:
+        """The object that `bfpc run --json` prints: without the outputs' elements."""
+        outputs = [
+            {"name": name, "shape": array.shape, "type": str(array.dtype)} for name, array in self.outputs.items()
+        ]
+        return json.dumps({"file": str(self.file), "images": self.images, "outputs": outputs}, indent=2)
 
 
 def run_files(folder: Path, inputs: Path, output: Path, device: DeviceName, progress: Progress = silent) -> Ran:
@@ -166,7 +175,7 @@ def run_files(folder: Path, inputs: Path, output: Path, device: DeviceName, prog
     names = [info.name for info in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, data.arrays, progress), strict=True))
     write_file(output, _archive(outputs))
-    return Ran(len(data), outputs)
+    return Ran(output, len(data), outputs)
 
 
 def _archive(arrays: Mapping[str, Array]) -> bytes:

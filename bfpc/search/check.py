@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bfpc.comparison import MAX_DB
 from bfpc.config import Config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.data import Inputs, open_inputs
 from bfpc.errors import ConfigError
 from bfpc.evaluation.task import Candidate, Found, Task, output_noises, output_sqnr_db, run_task

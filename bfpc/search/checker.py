@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bfpc.config import Config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.ir.graph import Graph
 from bfpc.jobs import ThisProcess
 from bfpc.pipeline import Dump, Prepared, float_passes, prepare_network, quantize_network, run_passes

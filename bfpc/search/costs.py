@@ -19,7 +19,7 @@ from bfpc.backend.schedule import layer_works
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.errors import ConfigError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv

@@ -25,7 +25,7 @@ def search_to_files(
     progress: Progress = silent,
 ) -> Chosen:
     """Writes `output`, and beside `chosen.yaml` the files `chosen.front.json`, `chosen.front.svg` and
-    `chosen.sensitivity.jsonl`; without Matplotlib a warning instead of the picture.
+    `chosen.sensitivity.jsonl`; without the extra `plots` a warning instead of the picture.
     """
     check_writable(output)
     state = output.with_suffix(".sensitivity.jsonl")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from bfpc.errors import BuildError
+from bfpc.plotting import BLUE, GREY, ORANGE, RED, check_plots, picture
 from bfpc.search.choice import Problem, cheapest
 
 POINTS = 16  # of the predicted front
-WIDTH, HEIGHT = 7.0, 4.5  # inches
+COLORS = {"predicted front": GREY, "checked choices": BLUE, "one width for all": ORANGE, "chosen": RED}
 
 
 @dataclass(frozen=True)
@@ -55,37 +54,31 @@ def predicted_front(problem: Problem) -> tuple[Point, ...]:
 
 
 def draw_front(front: Front) -> bytes:
-    """The front as an SVG. Raises BuildError without Matplotlib."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        fix = "install it: pip install 'bfpc[plots]'"
-        raise BuildError(
-            "drawing the front needs Matplotlib, which is not installed", where="import matplotlib", fix=fix
-        ) from None
+    """The front as an SVG file. Raises BuildError without the libraries that draw."""
+    check_plots("drawing the front")
+    import altair as alt
+
     by_sqnr = front.accuracy == "sqnr_db"
-    with rc_context({"svg.hashsalt": "bfpc", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.subplots()
-        if by_sqnr:
-            axes.plot(*_line(front.predicted), color="0.6", label="predicted front")
-        axes.plot(*_line(front.checked), "o", color="tab:blue", label="checked choices")
-        axes.plot(*_line(front.uniform), "s", color="tab:orange", label="one width for all")
-        for point in front.uniform:
-            axes.annotate(point.name, (point.cost, _height(point)), (4, -10), textcoords="offset points", fontsize=8)
-        axes.plot(*_line((front.chosen,)), "*", color="tab:red", markersize=14, label="chosen")
-        axes.set_xlabel(front.cost.replace("_", " "))
-        axes.set_ylabel("SQNR at the outputs [dB]" if by_sqnr else front.accuracy)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend()
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
-
-
-def _line(points: tuple[Point, ...]) -> tuple[list[float], list[float]]:
-    return [point.cost for point in points], [_height(point) for point in points]
+    kinds = {
+        **({"predicted front": front.predicted} if by_sqnr else {}),
+        "checked choices": front.checked,
+        "one width for all": front.uniform,
+        "chosen": (front.chosen,),
+    }
+    rows = [
+        {"kind": kind, "cost": point.cost, "accuracy": _height(point), "name": point.name}
+        for kind, points in kinds.items()
+        for point in points
+    ]
+    kind = alt.Color("kind:N", title=None).scale(domain=list(kinds), range=[COLORS[kind] for kind in kinds])
+    chart = alt.Chart(alt.Data(values=rows)).encode(
+        alt.X("cost:Q").title(front.cost.replace("_", " ")).scale(zero=False),
+        alt.Y("accuracy:Q").title("SQNR at the outputs [dB]" if by_sqnr else front.accuracy).scale(zero=False),
+    )
+    lines = chart.mark_line().transform_filter("datum.kind == 'predicted front'").encode(kind)
+    points = chart.mark_point(filled=True, size=70).transform_filter("datum.kind != 'predicted front'").encode(kind)
+    names = chart.mark_text(align="left", dx=6, dy=10).transform_filter("datum.kind == 'one width for all'")
+    return picture(lines + points + names.encode(text="name:N"))
 
 
 def _height(point: Point) -> float:

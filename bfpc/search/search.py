@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bfpc.config import Config
-from bfpc.config_sections import Budget
+from bfpc.config_search import Budget
 from bfpc.emulator.session import folded_inputs
 from bfpc.errors import ConfigError
 from bfpc.ir.graph import Graph
@@ -39,6 +40,11 @@ class Chosen:
     cost: float
     front: Front
     warnings: tuple[str, ...]
+
+    def to_json(self, file: Path) -> str:
+        """The object that `bfpc search --json` prints, of a search that wrote `file`."""
+        reached = {"file": str(file), "accuracy": self.accuracy, "cost": self.cost}
+        return json.dumps({**reached, "front": asdict(self.front), "warnings": self.warnings}, indent=2)
 
 
 @dataclass(frozen=True)

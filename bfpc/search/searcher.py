@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bfpc.config import Config
-from bfpc.config_sections import Budget, Format
+from bfpc.config_search import Budget
+from bfpc.config_sections import Format
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,16 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Retrained:
-    """The figures of every epoch, the number of the one whose weights were written, and what the user should know."""
+    """The file, the figures of every epoch, which of them (`best`) has the file's weights, and warnings."""
 
+    file: Path
     epochs: tuple[Epoch, ...]
     best: int
     warnings: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The object that `bfpc retrain --json` prints; its keys are the fields."""
+        return json.dumps({**asdict(self), "file": str(self.file)}, indent=2)
 
 
 def retrain(
@@ -75,14 +81,13 @@ def retrain(
         progress = progress if processes.leads else silent
         prepared = prepare_network(model, config, task.calibration or task.train.data, progress=progress)
         network = step(progress, "building the network", lambda: make_trainable(prepared, config).to(processes.device))
-        course, warnings = _plan(prepared, config, task, network, processes)
+        course, warnings = step(progress, "opening the data", lambda: _plan(prepared, config, task, network, processes))
         epochs = train(network, course, processes, watch if watch and processes.leads else _unwatched)
         if not processes.leads:
             return None
         network.write(output)
-    return Retrained(
-        epochs, best_epoch(epochs).number, (*prepared.network.warnings, *prepared.data.warnings, *warnings)
-    )
+    told = (*prepared.network.warnings, *prepared.data.warnings, *warnings)
+    return Retrained(output, epochs, best_epoch(epochs).number, told)
 
 
 def _unwatched(moment: Moment) -> None:

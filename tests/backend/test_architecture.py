@@ -7,7 +7,7 @@ import pytest
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.architecture import size_architecture as size_for_array
 from bfpc.config import ArraySize
-from bfpc.config_sections import ArchitectureConfig
+from bfpc.config_architecture import ArchitectureConfig
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.numerics.format import BfpFormat
@@ -91,3 +91,17 @@ def test_accumulators_that_are_too_narrow_are_refused_by_name_and_number() -> No
     assert size_architecture(graph, ArchitectureConfig()).accumulator_bits == 40
     with pytest.raises(CapacityError, match="wide needs accumulators of 37 bits, the array has 32"):
         size_architecture(graph, ArchitectureConfig(accumulator_bits=32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "packed"),
+    [
+        ({"multipliers": "luts"}, 1),
+        ({"multipliers": "dsps"}, 3),  # 6 x 4 bits: fields of 10, of which 24 bits beside the topmost sign hold three
+        ({"multipliers": "dsps", "device": "kv260"}, 3),
+        ({"multipliers": "dsps", "device": "agilex7"}, 2),  # operands of 19 and 18 bits
+    ],
+)
+def test_weights_share_multipliers_of_the_devices_dsps(settings: dict[str, str], packed: int) -> None:
+    graph = _graph(BfpFormat(5, 16, 7, signed=False), BfpFormat(4, 16, 3))
+    assert size_architecture(graph, ArchitectureConfig.model_validate(settings)).packed_weights == packed

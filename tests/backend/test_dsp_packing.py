@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfpc.backend.devices import FAMILIES, Multiplier
-from bfpc.backend.dsp_packing import pack, packed_products, products_per_dsp, unpack
+from bfpc.backend.devices import FAMILIES
+from bfpc.backend.dsp_packing import Multiplier, pack, packed_products, products_per_dsp, unpack
 
 MULTIPLIERS = sorted({family.multiplier for family in FAMILIES.values()}, key=lambda each: each.wide)
 

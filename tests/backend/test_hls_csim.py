@@ -61,6 +61,7 @@ NARROW = replace(
     accumulator_bits=32,
 )
 DIGITS = replace(WIDEST, activation_bits=4, weight_bits=3)  # wider mantissas in up to three and four digits
+PACKED = replace(DIGITS, multipliers="dsps", packed_weights=3)  # of 8 processing elements: the last multiplier has two
 LARGE_DIGITS = replace(WIDEST, c_vec=64, k_vec=32, block=16, activation_bits=3, weight_bits=2)
 LARGE_BLOCKS = replace(WIDEST, c_vec=64, k_vec=64, block=64)
 LARGE_ARRAY = replace(WIDEST, c_vec=128, k_vec=64, block=32)  # its records are longer than a beat
@@ -371,7 +372,10 @@ def layers(draw: st.DrawFn) -> LayerCase:
     return case
 
 
-arrays = pytest.mark.parametrize("array", [pytest.param(WIDEST, id="whole"), pytest.param(DIGITS, id="digits")])
+arrays = pytest.mark.parametrize(
+    "array",
+    [pytest.param(WIDEST, id="whole"), pytest.param(DIGITS, id="digits"), pytest.param(PACKED, id="packed")],
+)
 
 
 @arrays
@@ -396,6 +400,8 @@ def test_random_layers_meet_no_undefined_behaviour(build: Build, array: Architec
         pytest.param(WIDEST, GCC, AP_INT, QUICK, id="whole-ap_int", marks=with_ap_int),
         pytest.param(DIGITS, GCC, AP_INT, CHECKED_BUT_SHIFTS, id="digits-ap_int", marks=with_ap_int),
         pytest.param(DIGITS, CLANG, AP_INT, QUICK, id="digits-clang-ap_int", marks=with_ap_int),
+        pytest.param(PACKED, GCC, AP_INT, CHECKED_BUT_SHIFTS, id="packed-ap_int", marks=with_ap_int),
+        pytest.param(PACKED, GCC, AC_INT, CHECKED, id="packed-ac_int", marks=with_ac_int),
         pytest.param(WIDEST, GCC, AC_INT, QUICK, id="whole-ac_int", marks=with_ac_int),
         pytest.param(DIGITS, GCC, AC_INT, CHECKED, id="digits-ac_int", marks=with_ac_int),
         pytest.param(DIGITS, CLANG, AC_INT, QUICK, id="digits-clang-ac_int", marks=with_ac_int),

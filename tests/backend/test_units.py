@@ -12,7 +12,7 @@ from bfpc.backend.architecture import Architecture
 from tests.backend.graphs import ARCHITECTURE
 from tests.backend.hls_project import write_project
 from tests.backend.integer_headers import with_ac_int, with_ap_int
-from tests.backend.test_hls_csim import AC_INT, AP_INT, CHECKED, CLANG, DIGITS, GCC, NATIVE, QUICK, WIDEST
+from tests.backend.test_hls_csim import AC_INT, AP_INT, CHECKED, CLANG, DIGITS, GCC, NATIVE, PACKED, QUICK, WIDEST
 
 UNITS = ("dot_product", "layer_tail")
 BAMBU = f"{QUICK} -Wno-unknown-pragmas -DBFPC_BAMBU"
@@ -28,7 +28,12 @@ FAULTS = {
     "shared exponent": ("layer_tail", "(block ^ other) < parts", "block == other"),
     "saturation": ("layer_tail", "magnitude_end - 1)", "magnitude_end)"),
     "weight's exponent": ("dot_product_array", "offset + weight_offsets[k]", "offset"),
-    "lane": ("dot_product_array", "features[lane] * weights[lane][k]", "features[lane] * weights[0][k]"),
+    "lane": (
+        "dot_product_array",
+        "multiply(features[lane], weights[lane][m])",
+        "multiply(features[lane], weights[0][m])",
+    ),
+    "borrow": ("products", "field + borrowed + half", "field + half"),
     "digit": ("digits", "WIDTH * index", "0"),
     "top digit": ("digits", "index == count - 1", "false"),
 }
@@ -52,6 +57,7 @@ def assert_pass(ran: subprocess.CompletedProcess[str]) -> None:
         pytest.param(WIDEST, id="wide"),
         pytest.param(replace(WIDEST, accumulator_bits=32), id="narrow-accumulator"),
         pytest.param(DIGITS, id="digits"),
+        pytest.param(PACKED, id="packed"),
     ],
 )
 def test_the_testbenches_pass(architecture: Architecture, tmp_path: Path) -> None:
@@ -74,7 +80,7 @@ def test_compilers_integers_and_dialects_agree(cxx: str, flags: str, integers: s
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_found(name: str, tmp_path: Path) -> None:
     file, right, wrong = FAULTS[name]
-    source = write_project(DIGITS, tmp_path) / "src" / f"{file}.hpp"
+    source = write_project(PACKED, tmp_path) / "src" / f"{file}.hpp"
     text = source.read_text()
     assert text.count(right) == 1
     source.write_text(text.replace(right, wrong))

@@ -51,6 +51,16 @@ DIRECTIVES = {
         },
         _VARIABLE,
     ),
+    "BIND_OP": Directive(
+        _ANYWHERE,
+        {
+            "variable": VARIABLE,
+            "op": _words("mul add sub fadd fsub fdiv fexp flog fmul fsqrt frsqrt frecip"),
+            "impl": _words("dsp fabric meddsp fulldsp maxdsp primitivedsp auto none"),
+            "latency": NUMBER,
+        },
+        _words("variable op"),
+    ),
     "BIND_STORAGE": Directive(
         _ANYWHERE,
         {

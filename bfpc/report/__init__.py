@@ -1,0 +1,1 @@
+"""`report.html` of a build: one page that holds all it needs."""
