@@ -256,8 +256,9 @@ def _as_elements(pixels: NDArray[np.floating], dtype: np.dtype[Any]) -> Array:
 def open_picture(path: Path) -> Image.Image:
     """A picture file. Raises DataError where it cannot be read."""
     try:
-        picture = Image.open(path)
-        picture.load()
+        with path.open("rb") as file:
+            picture = Image.open(file)
+            picture.load()
     except Exception as error:  # what Pillow raises on broken files is not documented
         raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
     return picture

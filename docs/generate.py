@@ -1,4 +1,6 @@
-"""Writes the pages of this folder that follow from the source: config.md, its schema, operators.md and program.md.
+"""Writes the pages of this folder that follow from the source: config.md and its schema, operators.md, program.md.
+
+errors.md holds the tables of errors that the tests compare with, tests/golden/errors.
 
 accuracy_table.md follows from accuracy_table.json, which `python -m benchmarks.accuracy_table` measures, area_table.md
 from area_table.json, which `python -m benchmarks.area_table` does, networks/ from walkthroughs.json, which
@@ -33,6 +35,7 @@ from bfpc.config_faults import model_of
 from bfpc.config_file import PRESETS, preset_names
 from bfpc.config_schema import schema_text
 from bfpc.frontend.operators import IMPORTERS, LAYOUT_IMPORTERS, LIMITS
+from docs.errors_page import errors_page
 from docs.notebook import notebook
 from docs.walkthroughs import network_pages
 
@@ -59,6 +62,7 @@ def pages() -> dict[str, str]:
         "operators.md": operators_page(),
         "program.md": program_page(),
         "accuracy_table.md": accuracy_page(load_results()),
+        "errors.md": errors_page(NOTE),
         "area_table.md": area_page(load_areas(), load_runs(), load_module_runs()),
         **network_pages(),
     }

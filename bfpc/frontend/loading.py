@@ -112,7 +112,7 @@ def _check_operands(graph: onnx.GraphProto, path: Path, outer: frozenset[str] = 
     known.update(tensor.values.name for tensor in graph.sparse_initializer)
     for node in graph.node:
         for name in (name for name in node.input if name and name not in known):
-            reader = f"node {node.name or node.output[0]} ({node.op_type}) reads the tensor {name}"
+            reader = f"node {node.name or ', '.join(node.output)} ({node.op_type}) reads the tensor {name}"
             what, fix = f"{reader}, which nothing makes", "add it as an input or a constant, or remove the node"
             if maker := makers.get(name):
                 what = f"{reader}, which only node {maker.name or name} ({maker.op_type}) after it makes"
