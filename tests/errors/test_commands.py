@@ -57,6 +57,8 @@ def test_configs(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         Situation("no such file", f"{COMPILE} -c ./mine.yaml"),
         Situation("a folder", f"{COMPILE} -c ./folder", lambda: Path("folder").mkdir()),
         *(Situation(name, arguments, partial(write, "config.yaml", text)) for name, text in CONFIGS.items()),
+        Situation("a config that is there", "init net.onnx", partial(write, "bfpc.yaml", ""), leaves="bfpc.yaml"),
+        Situation("an unknown device", arguments, partial(write, "config.yaml", "architecture: {device: kv26}\n")),
     ]
     check_table(table, "config", golden, tmp_path, monkeypatch)
 

@@ -128,11 +128,11 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
             "no Dask", "search net.onnx -c ./config.yaml --scheduler tcp://x", searched, patch=without("distributed")
         ),
         Situation("no cluster", "search net.onnx -c ./config.yaml --scheduler nonsense://x", searched),
-        Situation("no Matplotlib for a search", search, searched, patch=without("matplotlib"), code=0),
+        Situation("no Altair for a search", search, searched, patch=without("altair"), code=0),
         Situation(
-            "no Matplotlib for an exploration",
+            "no Altair for an exploration",
             "explore net.onnx --device zu9 --processes 1",
-            patch=without("matplotlib"),
+            patch=without("altair"),
             code=0,
         ),
     ]
