@@ -117,6 +117,10 @@ def unknown_elements(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = 99
 
 
+def unverified() -> None:
+    Path("build/verification.json").write_text("{}")
+
+
 def no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exported, the network becomes larger than it was."""
 
@@ -169,6 +173,8 @@ def test_builds_of_others(build: Path, golden: Golden, tmp_path: Path, monkeypat
     table = [
         *(Situation(name, VERIFY, changed(change)) for name, change in CONTENTS.items()),
         Situation("a schedule without a key", "inspect build", schedule),
+        Situation("a timeline that is none", VERIFY, changed(partial(rewrite, "timeline.json", lambda content: b"{}"))),
+        Situation("a verification that is none", "diff build build", changed(unverified)),
         Situation("a function named in a build", VERIFY, changed(named)),
         Situation("other C++ in a build", csim, code),
         Situation("another Makefile in a build", csim, makefile),

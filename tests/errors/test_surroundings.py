@@ -123,16 +123,17 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
         Situation("no make", verify, built, patch=lambda patch: patch.setenv("PATH", "")),
         Situation("no C++ compiler", verify, built, patch=lambda patch: patch.setenv("CXX", "no-such-compiler")),
         Situation("a C++ compiler that fails", verify, built, patch=lambda patch: patch.setenv("CXX", "false")),
+        Situation("a config that exists", "init net.onnx -o config.yaml", searched),
         Situation("no PyTorch", "retrain net.onnx --data data.npy", images, patch=without("torch", "bfpc.training")),
         Situation(
             "no Dask", "search net.onnx -c ./config.yaml --scheduler tcp://x", searched, patch=without("distributed")
         ),
         Situation("no cluster", "search net.onnx -c ./config.yaml --scheduler nonsense://x", searched),
-        Situation("no Matplotlib for a search", search, searched, patch=without("matplotlib"), code=0),
+        Situation("no Altair for a search", search, searched, patch=without("altair"), code=0),
         Situation(
-            "no Matplotlib for an exploration",
+            "no Altair for an exploration",
             "explore net.onnx --device zu9 --processes 1",
-            patch=without("matplotlib"),
+            patch=without("altair"),
             code=0,
         ),
     ]
