@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -256,9 +257,8 @@ def _as_elements(pixels: NDArray[np.floating], dtype: np.dtype[Any]) -> Array:
 def open_picture(path: Path) -> Image.Image:
     """A picture file. Raises DataError where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            picture = Image.open(file)
-            picture.load()
+        picture = Image.open(BytesIO(path.read_bytes()))  # of an open file, broken ones leave handles behind
+        picture.load()
     except Exception as error:  # what Pillow raises on broken files is not documented
         raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
     return picture

@@ -91,6 +91,7 @@ def compile_model(
     check_compilable(config)
     dump = Dump(dump_ir)
     prepared = prepare_network(model, config, calibration, dump, progress)
+    check_overrides(prepared.graph, config)
     network, data = prepared.network, prepared.data
     graph = quantize_network(prepared, config, dump, progress)
     architecture = size_architecture(graph, config.architecture, config.array_size)
@@ -121,7 +122,6 @@ def prepare_network(
     network = step(progress, "reading the model", lambda: read_model(model))
     passes = float_passes(config)
     graph = run_passes(network.graph, passes, dump or Dump(None), progress, "rewriting layers")
-    check_overrides(graph, config)
     data = step(progress, "reading the data", lambda: calibration_data(network, config, calibration))
     statistics = calibrate(graph, progress(list(input_images(graph, data)), "calibrating"), prepare)
     return Prepared(network, graph, data, statistics)

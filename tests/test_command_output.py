@@ -40,6 +40,7 @@ INVOCATIONS = {
     "verify": "verify build --inputs pictures.npy --labels labels.npy",
     "run": "run build --input pictures.npy",
     "inspect": "inspect build",
+    "diff": "diff build build",
     "inspect --partition": "inspect build --partition",
     "export": "export build",
     "evaluate": f"evaluate model.onnx -c int8 --inputs pictures.npy --count 8 {ONE}",
@@ -145,6 +146,9 @@ def test_verbose_is_a_line_for_each_step(arguments: str) -> None:
         "scheduling",
         "running one image",
         "writing the build",
+        "reading the build",
+        "preparing",
+        "verifying (2)",
     ]
 
 

@@ -82,6 +82,12 @@ def test_read_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:
     assert "relu1: " in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("compiled")
+def test_compare_builds(capsys: pytest.CaptureFixture[str]) -> None:
+    example("compare_builds")(BUILD, BUILD)
+    assert capsys.readouterr().out == f"written: {BUILD}/report.html\n"
+
+
 def test_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     example("evaluate_configs")(MODEL, PICTURES, LABELS)
     rows = capsys.readouterr().out.splitlines()

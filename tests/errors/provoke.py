@@ -34,7 +34,7 @@ QUOTED = re.compile(
     r"|neither a file nor a folder that can be read|too large for one ONNX file|cannot read the measurements): )[^\n]*"
 )
 NEWEST_OPSET = re.compile(r"(?<=opset from 7 to )\d+")
-TEMPORARY = re.compile(r"/\S*/bfpc-[\w-]+")
+TEMPORARY = re.compile(r"/\S*/(?:bfpc-[\w-]+|pytest-\d+/\w+)")
 
 Prepare = Callable[[], object]
 

@@ -17,8 +17,10 @@ RUNS = {
     "np.load": {"bfpc/array_files.py"},  # without objects, see below
     "torch.load": {"bfpc/training/checkpoints.py"},  # tensors only, see below
     "pickle.loads": {"bfpc/jobs.py"},  # what this program wrote for its own workers
-    "import_module": {"bfpc/measures/hook.py"},  # functions that a user names; those of a build need --trust
-    "subprocess.run": {"bfpc/runtime/simulation.py"},  # make, and what it built of sources made anew
+    # Functions that a user names, those of a build only with --trust; what bfpc doctor looks for.
+    "import_module": {"bfpc/measures/hook.py", "bfpc/doctor.py"},
+    # Make, and what it built of sources made anew; the tools that bfpc doctor asks for their versions.
+    "subprocess.run": {"bfpc/runtime/simulation.py", "bfpc/doctor.py"},
 }
 
 

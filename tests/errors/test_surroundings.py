@@ -123,6 +123,7 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
         Situation("no make", verify, built, patch=lambda patch: patch.setenv("PATH", "")),
         Situation("no C++ compiler", verify, built, patch=lambda patch: patch.setenv("CXX", "no-such-compiler")),
         Situation("a C++ compiler that fails", verify, built, patch=lambda patch: patch.setenv("CXX", "false")),
+        Situation("a config that exists", "init net.onnx -o config.yaml", searched),
         Situation("no PyTorch", "retrain net.onnx --data data.npy", images, patch=without("torch", "bfpc.training")),
         Situation(
             "no Dask", "search net.onnx -c ./config.yaml --scheduler tcp://x", searched, patch=without("distributed")
