@@ -91,7 +91,7 @@ def compile_model(
     check_compilable(config)
     dump = Dump(dump_ir)
     prepared = prepare_network(model, config, calibration, dump, progress)
-    check_overrides(prepared.graph, config)
+    check_overrides(prepared.graph, prepared.network.graph, config)
     network, data = prepared.network, prepared.data
     graph = quantize_network(prepared, config, dump, progress)
     architecture = size_architecture(graph, config.architecture, config.array_size)

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_quick_start_is_what_the_commands_print(folder: Path) -> None:
     python = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{python}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C", "COLUMNS": "100"}
+    environment = {**os.environ, "PATH": f"{python}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C", "COLUMNS": "160"}
     for command, printed in sessions(PAGE.read_text()):
         ran = subprocess.run(
             command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False

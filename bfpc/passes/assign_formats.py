@@ -80,14 +80,15 @@ def _has_weights(node: Node) -> bool:
     return isinstance(node.op, Layer) and "weight" in node.inputs
 
 
-def check_overrides(graph: Graph, config: Config) -> None:
+def check_overrides(graph: Graph, original: Graph, config: Config) -> None:
     """Raises ConfigError where overrides name layers, and the network has none of them: it is another network's config.
 
-    Single ones that no layer matches are warned of.
+    original: the network before its operators were fused. Single ones that no layer matches are warned of.
     """
     patterns = [override.name for override in config.overrides if override.name is not None]
     names = [node.name for node in graph.nodes]
-    if patterns and not any(fnmatchcase(name, pattern) for name in names for pattern in patterns):
+    known = {*names, *(node.name for node in original.nodes)}
+    if patterns and not any(fnmatchcase(name, pattern) for name in known for pattern in patterns):
         shown = ", ".join(dict.fromkeys(patterns[:SHOWN_NAMES])) + (" ..." if len(patterns) > SHOWN_NAMES else "")
         what = f"the network has no layer that an override names: {shown}"
         layers = ", ".join(names[:SHOWN_NAMES]) + (" ..." if len(names) > SHOWN_NAMES else "")

@@ -34,7 +34,7 @@ QUOTED = re.compile(
     r"|neither a file nor a folder that can be read|too large for one ONNX file|cannot read the measurements): )[^\n]*"
 )
 NEWEST_OPSET = re.compile(r"(?<=opset from 7 to )\d+")
-TEMPORARY = re.compile(r"/\S*/(?:bfpc-[\w-]+|pytest-\d+/\w+)")
+TEMPORARY = re.compile(r"/\S*/(?:bfpc-[\w-]+|pytest-\d+/(?:popen-gw\d+/)?\w+)")
 
 Prepare = Callable[[], object]
 
@@ -119,7 +119,8 @@ def provoke(situation: Situation, folder: Path, monkeypatch: pytest.MonkeyPatch)
     errors = [each.text for each in raised if each.text in said]
     assert errors, f"{situation.name}: {said}"
     _check_form(situation.name, max(errors, key=len), said)
-    message = TEMPORARY.sub("...", NEWEST_OPSET.sub("...", QUOTED.sub(r"\1...", said))).replace(str(folder), ".")
+    message = NEWEST_OPSET.sub("...", QUOTED.sub(r"\1...", said.replace(str(folder), ".")))
+    message = TEMPORARY.sub("...", message)
     prompt = "$ bfpc" if situation.call is None else ">>>"
     places = "; ".join(dict.fromkeys(each.place for each in raised if each.what in said))
     return f"# {situation.name}\n{prompt} {situation.does}\n{message}({places})\n"
