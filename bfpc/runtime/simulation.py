@@ -21,6 +21,8 @@ from bfpc.errors import BuildError
 
 MEMORIES = ("program.bin", "weights.bin")
 SHOWN_FILES = 3
+# What make hands to a make that it starts: the options of a Makefile that calls bfpc are not for this one.
+OUTER_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 
 
 def write_sources(build: Build) -> Path:
@@ -68,8 +70,14 @@ def build_simulation(folder: Path) -> Path:
         if shutil.which(tool) is None:
             fix = f"install {tool} (on Debian or Ubuntu: apt install build-essential), or do without the C simulation"
             raise BuildError(f"C simulation needs {tool}, which is not on the PATH", where="--csim", fix=fix)
+    surroundings = {name: value for name, value in os.environ.items() if name not in OUTER_MAKE}
     made = subprocess.run(
-        ["make", "--silent", "build"], cwd=folder / "hls", capture_output=True, text=True, check=False
+        ["make", "--silent", "build"],
+        cwd=folder / "hls",
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if made.returncode:
         what = f"the C simulation does not compile:\n{made.stderr.strip()}"
