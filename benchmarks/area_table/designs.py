@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from bfpc.backend.area import Target
+from bfpc.backend.devices import Target
 from bfpc.backend.processing_element import ProcessingElement
 
 Accumulator = Literal["exact", "float32"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks.area_table.designs import TARGETS
 from benchmarks.area_table.synthesis import synthesize_element
 from benchmarks.records import write_records
-from bfpc.backend.area import RUNS, Run, Target
+from bfpc.backend.area import RUNS, Run
+from bfpc.backend.devices import Target
 from bfpc.backend.processing_element import ProcessingElement
 
 FILE = Path(__file__).parents[2] / "bfpc" / "backend" / RUNS

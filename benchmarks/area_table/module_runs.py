@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.area_table.designs import TARGETS
 from benchmarks.area_table.synthesis import synthesize_rtl
 from benchmarks.records import write_records
-from bfpc.backend.area import Target
+from bfpc.backend.devices import Target
 from bfpc.backend.logic import TailLane, Unpacker
 from bfpc.backend.module_area import RUNS, TOPS, Module, ModuleRun, render_module
 

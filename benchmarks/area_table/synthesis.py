@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.area_table.designs import Design
-from bfpc.backend.area import Target
+from bfpc.backend.devices import Target
 from bfpc.backend.processing_element import TOP, ProcessingElement, render_processing_element
 
 FLOWS: dict[Target, str] = {

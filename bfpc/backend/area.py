@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from bfpc.backend.architecture import Architecture
+from bfpc.backend.devices import Target
 from bfpc.backend.processing_element import ProcessingElement
 from bfpc.numerics.format import MAX_EXPONENT_RANGE
 
 RUNS = "array_area.json"
 Numbers = NDArray[np.float64]
-Target = Literal["xcup", "cyclonev"]  # as Yosys calls them: LUTs of UltraScale+, ALMs of Cyclone V
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import yaml
 
@@ -14,10 +14,8 @@ from bfpc.backend.dsp_packing import DSP48E1, Multiplier
 from bfpc.config_faults import nearest
 from bfpc.errors import ConfigError
 
-if TYPE_CHECKING:
-    from bfpc.backend.area import Target  # which imports SciPy: not to list names for a shell
-
 LIST = "devices.yaml"
+Target = Literal["xcup", "cyclonev"]  # as Yosys calls them: LUTs of UltraScale+, ALMs of Cyclone V
 
 
 @dataclass(frozen=True)

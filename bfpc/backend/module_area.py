@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bfpc.backend.area import Target, fit
+from bfpc.backend.area import fit
+from bfpc.backend.devices import Target
 from bfpc.backend.logic import Operators, TailLane, Unpacker
 from bfpc.backend.memories import EXPONENT_BITS
 from bfpc.backend.templates import template_environment

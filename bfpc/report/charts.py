@@ -6,11 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-
-from bfpc.plotting import BLUE, ORANGE, styled
+from bfpc.plotting import styled
 from bfpc.report.contents import Contents
-from bfpc.report.diff import BuildDiff
 from bfpc.report.memory_charts import buffer_chart, memory_chart, occupancy_chart
 from bfpc.report.network_charts import network_chart, sqnr_chart
 from bfpc.report.schedule_charts import gantt_chart, roofline_chart, stall_chart
@@ -18,7 +15,6 @@ from bfpc.report.schedule_charts import gantt_chart, roofline_chart, stall_chart
 if TYPE_CHECKING:
     from bfpc.plotting import Chart
 
-TITLES = {"sqnr_db": "SQNR [dB]", "cycles": "cycles"}
 CHARTS: dict[str, Callable[[Contents], Chart]] = {
     "network": network_chart,
     "sqnr": sqnr_chart,
@@ -40,25 +36,3 @@ def draw_charts(contents: Contents) -> dict[str, dict[str, Any]]:
 def full_width(chart: Chart) -> dict[str, Any]:
     """As wide as the page lets it be."""
     return {**styled(chart), "width": "container"}
-
-
-def difference_chart(found: BuildDiff, name: str) -> Chart:
-    """A figure of the layers in which two builds differ by it."""
-    rows = [
-        {"index": index, "layer": each.where, "build": build, "value": value}
-        for index, each in enumerate(each for each in found.layers if each.name == name)
-        for build, value in (("first", each.first), ("second", each.second))
-    ]
-    color = alt.Color("build:N", title=None).scale(domain=["first", "second"], range=[BLUE, ORANGE])
-    return (
-        alt.Chart(alt.Data(values=rows))
-        .mark_bar()
-        .encode(
-            alt.X("index:O", title="layers, in their order", axis=alt.Axis(labels=False, ticks=False)),
-            alt.XOffset("build:N"),
-            alt.Y("value:Q", title=TITLES[name]),
-            color,
-            tooltip=[alt.Tooltip("layer:N"), alt.Tooltip("build:N"), alt.Tooltip("value:Q", format=",.4~g")],
-        )
-        .properties(height=220)
-    )

@@ -26,7 +26,8 @@ def render_diff(found: BuildDiff) -> str:
         check_plots("drawing charts")
     except BuildError:
         return _render(found, {}, "")
-    from bfpc.report.charts import difference_chart, full_width
+    from bfpc.report.charts import full_width
+    from bfpc.report.difference_charts import difference_chart
 
     numbers = {each.name for each in found.layers if each.ratio is not None}
     charts = {name: full_width(difference_chart(found, name)) for name in SHOWN if name in numbers}

@@ -8,7 +8,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from bfpc.backend.area import Fit, Run, Target, array_luts, fit, fit_runs, load_runs, part_bits
+from bfpc.backend.area import Fit, Run, array_luts, fit, fit_runs, load_runs, part_bits
+from bfpc.backend.devices import Target
 from bfpc.backend.processing_element import ProcessingElement
 from tests.backend.graphs import ARCHITECTURE
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from bfpc.backend.area import Target
+from bfpc.backend.devices import Target
 from bfpc.backend.logic import TailLane, Unpacker
 from bfpc.backend.module_area import TOPS, ModuleRun, fit_scale, load_module_runs, operators_logic, scale
 
