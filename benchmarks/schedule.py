@@ -5,7 +5,8 @@ Formats and shapes are what matters: networks are quantized without passes, afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from benchmarks.builds import TRAINED, available, calibration_pictures, model
 from benchmarks.figures import Figure
@@ -32,15 +33,17 @@ def measure() -> Iterator[Figure]:
             used_bar, moved_bar = (UTILIZATION.get(name), TRAFFIC.get(name)) if preset == "int54" else (None, None)
             yield Figure(f"{what}, utilization", used, "% of the array", used_bar, more_is_better=True)
             yield Figure(f"{what}, DRAM traffic", schedule.dram_bytes / 1e6, "MB an image", moved_bar)
+            without = make(name, load_config(preset), {"weight_kilobytes": 0}).dram_bytes / 1e6
+            yield Figure(f"{what}, DRAM traffic, no weights kept on chip", without, "MB an image")
             yield Figure(f"{what}, cycles", schedule.cycles / 1e6, "million an image")
             for cause, cycles in list(schedule.simulation.stalls.items())[:2]:
                 yield Figure(f"{what}, array waits for {cause}", 100 * cycles / schedule.cycles, "% of the cycles")
 
 
-def make(name: str, config: Config) -> Schedule:
-    """The schedule of a network on the array of all figures."""
+def make(name: str, config: Config, changes: Mapping[str, float] = MappingProxyType({})) -> Schedule:
+    """The schedule of a network on the array of all figures, with changes of the `architecture:`."""
     settings = {
-        "architecture": config.architecture.model_copy(update=ARRAY),
+        "architecture": config.architecture.model_copy(update=ARRAY | changes),
         "calibration": config.calibration.model_copy(update={"images": 1}),
         "preprocessing": TRAINED[name].preprocessing if name in TRAINED else config.preprocessing,
     }

@@ -24,7 +24,8 @@ class ArchitectureConfig(Section):
     wider ones, their sign not counted, takes several passes. `auto` takes the widest in use, so that one pass is
     enough. `depthwise_window` is the side of the largest depthwise filter of which all taps multiply in one cycle;
     larger ones take a cycle for each. `auto` takes the largest in use. `on_chip_kilobytes` is a memory on chip in which
-    maps stay from the layer that makes them to those that read them, as many as it holds. `multipliers`: what
+    maps stay from the layer that makes them to those that read them, as many as it holds; `weight_kilobytes` one in
+    which weights stay while a layer's spatial tiles pass, so that they are read from DRAM once. `multipliers`: what
     makes the array's products; a DSP makes several narrow ones at once, as many as fit those of `device`. `device`: the
     FPGA that the accelerator is for, and a report compares with: one of those that `bfpc explore` knows.
     """
@@ -73,6 +74,13 @@ class ArchitectureConfig(Section):
         ge=0,
         le=1 << 22,
         title="memory on chip for maps between layers",
+        description="a whole number of 1024 bytes up to 2**22; 0 for none",
+    )
+    weight_kilobytes: int = Field(
+        256,
+        ge=0,
+        le=1 << 22,
+        title="memory on chip for weights that several spatial tiles need",
         description="a whole number of 1024 bytes up to 2**22; 0 for none",
     )
     multipliers: Literal["luts", "dsps"] = Field(

@@ -49,6 +49,7 @@ class Architecture:
     feature_depth: vectors of c_vec mantissas in the feature buffer, and in the FIFO before it.
     accumulator_positions: positions of the accumulator buffer.
     on_chip_words: 64-bit words of the feature memory that lie on chip, whole beats; the others lie in DRAM.
+    weight_beats: beats of weights that stay on chip while a layer's spatial tiles pass.
     multipliers: whether the array's products are made in logic or in DSPs.
     packed_weights: weights of as many processing elements that share a multiplier; 1 in logic.
     """
@@ -67,6 +68,7 @@ class Architecture:
     feature_depth: int = 4096
     accumulator_positions: int = 1024
     on_chip_words: int = 0
+    weight_beats: int = 0
     multipliers: Multipliers = "luts"
     packed_weights: int = 1
     clock_mhz: float = 300.0
@@ -79,7 +81,11 @@ class Architecture:
 
     @property
     def on_chip_kilobytes(self) -> int:
-        return self.on_chip_words * 8 // 1024
+        return self.on_chip_words * WORD_BYTES // 1024
+
+    @property
+    def weight_kilobytes(self) -> int:
+        return self.weight_beats * BEAT_BYTES // 1024
 
     @property
     def dram_bytes_per_cycle(self) -> float:
@@ -155,7 +161,8 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         depthwise_window=_depthwise_window(graph, settings.depthwise_window),
         feature_depth=settings.feature_depth,
         accumulator_positions=settings.accumulator_positions,
-        on_chip_words=settings.on_chip_kilobytes * 1024 // 8,
+        on_chip_words=settings.on_chip_kilobytes * 1024 // WORD_BYTES,
+        weight_beats=settings.weight_kilobytes * 1024 // BEAT_BYTES,
         clock_mhz=settings.clock_mhz,
         dram_gigabytes_per_second=settings.dram_gigabytes_per_second,
     )

@@ -30,7 +30,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bfpc.backend.architecture import BEAT_BITS, BEAT_WORDS, MIN_STEP_CYCLES
-from bfpc.backend.bit_packing import WORD_BYTES
+from bfpc.backend.bit_packing import WORD_BYTES, words_for
 from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Span
@@ -79,12 +79,30 @@ def layer_cost(work: LayerWork, tile: Tile) -> Cost:
 
 def tile_costs(work: LayerWork, tile: Tile) -> list[tuple[TileCost, int]]:
     """The costs of a layer's spatial tiles, those of alike rows together, with their number; the last tile's last."""
+    parts = work.parts(tile)
+    costs = _part_costs(work, tile, parts[-1])
+    if len(parts) == 1:
+        return costs
+    return [(cost, (len(parts) - 1) * count) for cost, count in _part_costs(work, tile, parts[0])] + costs
+
+
+def _part_costs(work: LayerWork, tile: Tile, part: range) -> list[tuple[TileCost, int]]:
+    """Where weights are kept, the part's first spatial tile alone reads them."""
+    spans, columns = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
     rows: dict[tuple[int, ...], list[Span]] = {}
-    for row in work.vertical.spans(tile.height):
+    for row in spans:
         rows.setdefault(work.vertical.kind(row), []).append(row)
-    columns = work.horizontal.spans(tile.width)
-    by_last = sorted(rows.values(), key=lambda alike: alike[-1].output.start)
-    return [(_tile_cost(work, alike[-1], column), len(alike)) for alike in by_last for column in columns]
+    alike_rows = sorted(rows.values(), key=lambda alike: alike[-1].output.start)
+    if not work.keeps_weights(tile):
+        return [
+            (_tile_cost(work, alike[-1], column, part, True), len(alike)) for alike in alike_rows for column in columns
+        ]
+    others = [
+        (_tile_cost(work, alike[-1], column, part, False), len(alike) - (alike[0] is spans[0] and column is columns[0]))
+        for alike in alike_rows
+        for column in columns
+    ]
+    return [(_tile_cost(work, spans[0], columns[0], part, True), 1), *others]
 
 
 def _start(work: LayerWork) -> int:
@@ -101,16 +119,20 @@ def _pace(work: LayerWork, cost: TileCost) -> tuple[str, int]:
     return bound, cycles[bound] + PIPELINE_DEPTH
 
 
-def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
+def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weights: bool) -> TileCost:
+    """A spatial tile for a part of the channel tiles, with weights from DRAM or from those kept on chip."""
     residual = work.residual_region(row, column)
+    groups = range(work.input.groups)
     maps = {
-        "input": _region_words(work.input, row.inside, column.inside),
-        "residual": _region_words(work.residual, *residual) if work.residual else 0,
-        "output": _region_words(work.output, row.output, column.output),
+        "input": _region_words(work.input, groups, row.inside, column.inside),
+        "residual": _region_words(work.residual, part, *residual) if work.residual else 0,
+        "output": _region_words(work.output, part, row.output, column.output),
     }
-    in_dram = sum(words for role, words in maps.items() if role not in work.on_chip) + work.parameters.words
+    in_dram = sum(words for role, words in maps.items() if role not in work.on_chip)
+    if reads_weights:
+        in_dram += words_for(work.part_channels(part) * work.parameters.channel_bits)
     read_on_chip = sum(words for role, words in maps.items() if role in work.on_chip - {"output"})
-    tiles, positions = len(work.channel_tiles), len(row.array) * len(column.array)
+    tiles, positions = len(part), len(row.array) * len(column.array)
     windows = 0
     if work.pool is not None and not pools_in_order(work.pool, len(column.output)):
         windows = len(row.output) * len(column.output) * math.prod(work.pool.kernel) + 2 * PIPELINE_DEPTH
@@ -119,8 +141,8 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     return TileCost(
         processes={
             "load": _load_cycles(work, row, column),
-            "array": _array_cycles(work, row, column),
-            "weights": _weight_cycles(work),
+            "array": _array_cycles(work, row, column, part, reads_weights),
+            "weights": _weight_cycles(work, part),
             "residual": tiles * _record_cycles(work.residual, *residual) if work.residual else 0,
             "tail": tiles * (positions + windows),
             "store": tiles * store,
@@ -131,9 +153,10 @@ def _tile_cost(work: LayerWork, row: Span, column: Span) -> TileCost:
     )
 
 
-def _region_words(layout: FeatureLayout, rows: range, columns: range) -> int:
-    full = layout.region_words(0, len(rows), columns.start, columns.stop) * (layout.groups - 1)
-    return full + layout.region_words(layout.groups - 1, len(rows), columns.start, columns.stop)
+def _region_words(layout: FeatureLayout, groups: range, rows: range, columns: range) -> int:
+    """Words of a region's channel groups, all alike but the last."""
+    full = layout.region_words(0, len(rows), columns.start, columns.stop) * (len(groups) - 1)
+    return full + layout.region_words(groups[-1], len(rows), columns.start, columns.stop)
 
 
 def _beats(bits: int) -> int:
@@ -178,16 +201,17 @@ def _step_records(work: LayerWork, channels: int) -> int:
     return _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
 
 
-def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
+def _array_cycles(work: LayerWork, row: Span, column: Span, part: range, reads_weights: bool) -> int:
     fill = fill_cycles(work, row, column)
     if work.windows:
-        return fill + len(work.channel_tiles) * len(row.region) * len(column.region)
+        return fill + len(part) * len(row.region) * len(column.region)
     rows, columns = work.vertical.met(row.array), work.horizontal.met(column.array)
     drain = max(len(row.array) * len(column.array), MIN_STEP_CYCLES) if work.dilated else 0
     vectors, pairs = work.steps // math.prod(work.kernel), work.digit_pairs
     cycles = fill
-    for tile in work.channel_tiles:
-        delivery = work.cycles_of(len(tile) * work.parameters.weight_bits / 8 / work.steps)
+    for tile in work.channel_tiles[part.start : part.stop]:
+        delivered = len(tile) * work.parameters.weight_bits / 8 / work.steps
+        delivery = work.cycles_of(delivered) if reads_weights else 0
         least = max(_step_records(work, len(tile)), delivery)
         taps = sum(
             rows[r] * columns[c] * max(pairs * max(r * c, MIN_STEP_CYCLES), least) for r in rows for c in columns
@@ -196,12 +220,12 @@ def _array_cycles(work: LayerWork, row: Span, column: Span) -> int:
     return cycles
 
 
-def _weight_cycles(work: LayerWork) -> int:
-    """Cycles of unpacking the weights and parameters of all channel tiles."""
+def _weight_cycles(work: LayerWork, part: range) -> int:
+    """Cycles of unpacking the weights and parameters of a part's channel tiles."""
     parameters = work.parameters
     fields = int(parameters.bias_bits > 0) + parameters.has_slope
     fields += not parameters.dense and parameters.weight_format is not None  # depthwise exponents
     return sum(
         fields * (len(tile) + PIPELINE_DEPTH) + work.steps * _step_records(work, len(tile)) + PIPELINE_DEPTH
-        for tile in work.channel_tiles
+        for tile in work.channel_tiles[part.start : part.stop]
     )

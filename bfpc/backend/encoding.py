@@ -52,6 +52,7 @@ def encode_layer(
         **_array_fields(op, work, tile),
         "pad_value": arithmetic.pad_value,
         **_weight_fields(image),
+        "keeps_weights": int(work.keeps_weights(tile)),
         "accumulator_shift": arithmetic.accumulator_shift,
         **_residual_fields(graph, node, arithmetic, memory),
         "activation": _activation_mode(op.tail.activation),
@@ -88,6 +89,7 @@ def _format_fields(tensor: str, format: BfpFormat) -> dict[str, int]:
 
 
 def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
+    parts = work.parts(tile)
     return {
         "vectors": work.vectors,
         "kernel_height": op.kernel[0],
@@ -108,6 +110,8 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
         "array_width": work.horizontal.array_size,
         "output_channels": work.output.shape[0],
         "channel_tiles": len(work.channel_tiles),
+        "channel_parts": len(parts),
+        "part_channel_tiles": len(parts[0]),
         "tile_height": tile.height,
         "tile_width": tile.width,
         "tiles_vertical": -(-work.vertical.output_size // tile.height),

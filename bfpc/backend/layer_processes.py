@@ -133,7 +133,8 @@ def _read_weights(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], 
         for first in range(0, tile.weight_beats, WEIGHT_BURST):
             count = min(WEIGHT_BURST, tile.weight_beats - first)
             yield from beats.room(count)
-            beats.put(count, memory.serve(flow.now, BEAT_BYTES * count) + memory.latency)
+            served = memory.serve(flow.now, BEAT_BYTES * count) + memory.latency if tile.reads_weights else flow.now
+            beats.put(count, served)
             yield flow.work(process, count)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from bfpc.backend.architecture import LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
+from bfpc.backend.architecture import BEAT_BITS, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
 from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Axis, Span
@@ -19,10 +19,15 @@ from bfpc.numerics.digits import digits_of
 
 @dataclass(frozen=True)
 class Tile:
-    """Output rows and columns of a spatial tile."""
+    """Output rows and columns of a spatial tile, and how many parts of the output channels it passes for.
+
+    All spatial tiles pass for one part, then for the next: its weights can stay on chip meanwhile, but features are
+    read again for each.
+    """
 
     height: int
     width: int
+    channel_parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,31 @@ class LayerWork:
     @cached_property
     def channel_tiles(self) -> tuple[range, ...]:
         return self.parameters.tiles
+
+    def parts(self, tile: Tile) -> tuple[range, ...]:
+        """The channel tiles of each part, by their indices."""
+        tiles = len(self.channel_tiles)
+        size = -(-tiles // tile.channel_parts)
+        return tuple(range(first, min(first + size, tiles)) for first in range(0, tiles, size))
+
+    def part_channels(self, part: range) -> int:
+        """The output channels of so many channel tiles."""
+        return self.channel_tiles[part[-1]].stop - self.channel_tiles[part[0]].start
+
+    def spatial_tiles(self, tile: Tile) -> int:
+        """Of one part."""
+        return -(-self.vertical.output_size // tile.height) * -(-self.horizontal.output_size // tile.width)
+
+    @property
+    def kept_channel_tiles(self) -> int:
+        """Channel tiles whose weights find room on chip; their stream may begin and end within a beat."""
+        parameters = self.parameters
+        bits = min(parameters.k_vec, parameters.channels) * parameters.channel_bits
+        return (self.architecture.weight_beats - 1) * BEAT_BITS // bits if bits else 0
+
+    def keeps_weights(self, tile: Tile) -> bool:
+        """Whether a part's weights stay on chip from its first spatial tile to its last."""
+        return self.spatial_tiles(tile) > 1 and len(self.parts(tile)[0]) <= self.kept_channel_tiles
 
     def cycles_of(self, size: float) -> int:
         """Cycles in which memory moves `size` bytes."""

@@ -63,15 +63,15 @@ class StoreTrips:
 
 
 def region_trips(
-    layout: FeatureLayout, address: int, region: tuple[range, range], vectors: int, streams: int
+    layout: FeatureLayout, address: int, region: tuple[range, range], vectors: range, streams: int
 ) -> RegionTrips:
-    """Reading rows and columns of the map at word `address`, in as many vectors, each of `streams` channel groups.
+    """Reading rows and columns of the map at word `address`, in these vectors, each of `streams` channel groups.
 
     Bursts are of one group's chunk of a row, empty ones beyond the map.
     """
     rows, columns = region
     _, height, width = layout.shape
-    groups = np.arange(vectors * streams).reshape(vectors, 1, 1, streams)
+    groups = np.arange(vectors.start * streams, vectors.stop * streams).reshape(-1, 1, 1, streams)
     row, chunk = (
         np.arange(rows.start, rows.stop)[:, None, None],
         np.arange(-(-len(columns) // CHUNK_POSITIONS))[:, None],
@@ -87,7 +87,7 @@ def region_trips(
     first_beat = np.where(chunk == 0, begin // BEAT_BITS, beats_of(begin))  # later ones begin with what is unread
     beats = np.where(end > begin, np.maximum(beats_of(end) - first_beat, 0), 0)
     positions = np.minimum(CHUNK_POSITIONS, len(columns) - CHUNK_POSITIONS * np.arange(chunk.size))
-    shape = vectors, len(rows), chunk.size
+    shape = len(vectors), len(rows), chunk.size
     unpacked = np.broadcast_to(positions + (np.arange(chunk.size) == 0), shape)
     if layout.record_bits(0) > BEAT_BITS:
         unpacked = unpacked + _refills(row_bit, bits, records, columns, chunk.size)
@@ -117,12 +117,12 @@ def _refills(row_bit: Counts, bits: Counts, records: Counts, columns: range, chu
     return summed
 
 
-def store_trips(layout: FeatureLayout, address: int, rows: range, columns: range) -> StoreTrips:
-    """Storing rows and columns of the map at word `address`, all channel groups one after the other.
+def store_trips(layout: FeatureLayout, address: int, part: range, rows: range, columns: range) -> StoreTrips:
+    """Storing rows and columns of the map at word `address`, the channel groups of a part one after the other.
 
     A trip writes a whole beat, or one word of a beat that is shared with a neighbouring row.
     """
-    groups, row = np.arange(layout.groups)[:, None, None], np.arange(rows.start, rows.stop)[:, None]
+    groups, row = np.arange(part.start, part.stop)[:, None, None], np.arange(rows.start, rows.stop)[:, None]
     bits = _of_groups(layout, layout.record_bits, groups)
     first = (_row_addresses(layout, address, groups, row) + -(-columns.start * bits // WORD_BITS)) % BEAT_WORDS
     ends: Counts = np.append(np.arange(0, len(columns), CHUNK_POSITIONS), len(columns))
@@ -135,7 +135,7 @@ def store_trips(layout: FeatureLayout, address: int, rows: range, columns: range
     # The row's last beat, which may be empty.
     last, start = -(-(position % BEAT_BITS) // WORD_BITS), np.where(whole > 0, 0, first)
     rest = np.where((start == 0) & (last == BEAT_WORDS), 1, np.maximum(last - start, 1))
-    positions = np.broadcast_to(np.diff(ends), (layout.groups, len(rows), ends.size - 1)).reshape(-1)
+    positions = np.broadcast_to(np.diff(ends), (len(part), len(rows), ends.size - 1)).reshape(-1)
     return StoreTrips(
         _parts(packed, 1), positions, _parts(whole, 1), _parts(written, rest), _parts(words, last - start)
     )

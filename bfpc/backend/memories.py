@@ -131,6 +131,8 @@ def _buffers(sizes: Sizes) -> Iterator[Memory]:
     )
     yield Memory("buffers", "accumulate_steps", "accumulators", "buffer", positions, sizes.accumulator_vector)
     yield Memory("buffers", "sum_windows", "lines", "buffer", LINE_POSITIONS, sizes.feature_group, window)
+    kept = max(architecture.weight_beats, 1)
+    yield Memory("loaders", "read_weights", "kept", "buffer", kept, BEAT_BITS)
     yield Memory("tail", "pool_windows", "positions", "buffer", positions, sizes.tail_vector)
     yield Memory("tail", "bfpc_accelerator", "table", "buffer", TABLE_WORDS, WORD_BITS, readers)
 
@@ -150,7 +152,7 @@ def _fifos(sizes: Sizes) -> Iterator[Memory]:
     for streams in (groups, 1):  # of features, of residuals
         yield Memory("loaders", "load_region", "plan", "fifo", PLAN_DEPTH, burst)
         yield Memory("loaders", "load_region", "beats", "fifo", chunk, BEAT_BITS, streams)
-    yield Memory("loaders", "load_weights", "beats", "fifo", WEIGHT_FIFO_DEPTH, BEAT_BITS)
+    yield Memory("loaders", "stream_weights", "beats", "fifo", WEIGHT_FIFO_DEPTH, BEAT_BITS)
     yield Memory("tail", "finish_tile", "finished", "fifo", 2, sizes.tail_vector)
     yield Memory("tail", "finish_tile", "pooled", "fifo", 2, sizes.tail_vector)
     yield Memory("DMA", "store_region", "beats", "fifo", chunk, stored_beat)

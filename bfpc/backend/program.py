@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bfpc.errors import BuildError
 
 MAGIC = 0x42465043
-VERSION = 4
+VERSION = 5
 HEADER_WORDS = 16
 
 
@@ -123,12 +123,15 @@ class LayerProgram:
     array_width: Annotated[int, Word("array", "columns of the accumulator map, before pooling")]
     output_channels: Annotated[int, Word("array", "channels of the output map")]
     channel_tiles: Annotated[int, Word("array", "tiles of k_vec output channels")]
+    channel_parts: Annotated[int, Word("array", "parts of the channel tiles; all spatial tiles pass for each in turn")]
+    part_channel_tiles: Annotated[int, Word("array", "channel tiles of a part; the last may have fewer")]
     tile_height: Annotated[int, Word("array", "output rows of a spatial tile")]
     tile_width: Annotated[int, Word("array", "output columns of a spatial tile")]
-    tiles_vertical: Annotated[int, Word("array", "spatial tiles from top to bottom")]
-    tiles_horizontal: Annotated[int, Word("array", "spatial tiles from left to right")]
+    tiles_vertical: Annotated[int, Word("array", "spatial tiles of a part from top to bottom")]
+    tiles_horizontal: Annotated[int, Word("array", "spatial tiles of a part from left to right")]
 
     weight_address: Annotated[int, Word("weight", "first word of the layer in the weight memory")]
+    keeps_weights: Annotated[int, Word("weight", "1 if a part's stay on chip from its first spatial tile on")]
     weight_mantissa_bits: Annotated[int, Word("weight", "width of a stored mantissa")]
     weight_exponent_bits: Annotated[int, Word("weight", "width of a block's exponent offset")]
     weight_block_size: Annotated[int, Word("weight", "input channels that share an exponent")]

@@ -62,6 +62,7 @@ class LayerSchedule:
     estimated_dram_bytes: int
     weight_bytes: int
     weight_reads: int
+    input_reads: int
     table_bytes: int
     program: LayerProgram
 
@@ -170,7 +171,7 @@ def _schedule_layer(
         activation_format=str(work.input.format),
         weight_format=None if weight_format is None else str(weight_format),
         output_format=str(work.output.format),
-        loop_order=_loop_order(work, ArrayMode(program.array_mode)),
+        loop_order=_loop_order(work, program),
         feature_vectors=cost.buffers.feature_vectors,
         accumulator_positions=cost.buffers.accumulator_positions,
         accumulator_bits=layer_arithmetic(node).accumulator_bits,
@@ -185,17 +186,27 @@ def _schedule_layer(
         dram_bytes=simulated.dram_bytes,
         estimated_dram_bytes=cost.dram_bytes,
         weight_bytes=WORD_BYTES * work.parameters.words,
-        weight_reads=program.tiles_vertical * program.tiles_horizontal if work.parameters.words else 0,
+        weight_reads=_weight_reads(work, program),
+        input_reads=program.channel_parts,
         table_bytes=work.table_bytes,
         program=program,
     )
 
 
-def _loop_order(work: LayerWork, mode: ArrayMode) -> str:
+def _weight_reads(work: LayerWork, program: LayerProgram) -> int:
+    """How often weights come from DRAM for an image."""
+    if not work.parameters.words:
+        return 0
+    return 1 if program.keeps_weights else program.tiles_vertical * program.tiles_horizontal
+
+
+def _loop_order(work: LayerWork, program: LayerProgram) -> str:
     """The array's loops, the outermost first."""
+    mode = ArrayMode(program.array_mode)
     digits = {"weight digit": work.weight_digits, "activation digit": work.activation_digits}
     split = (loop for loop, count in digits.items() if count > 1)
-    loops = ("spatial tile", "channel tile", *LOOPS[mode], *split)
+    parts = ("channel part",) if program.channel_parts > 1 else ()
+    loops = (*parts, "spatial tile", "channel tile", *LOOPS[mode], *split)
     if work.windows:
         return "spatial tile > channel tile > position of the input"
     if not work.dilated:

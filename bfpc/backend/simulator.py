@@ -2,7 +2,7 @@
 
 Layers run one after the other. What is simplified: data move in pieces of about PIECE positions, each with its share of
 a row's trips; a loop's pipeline has PIPELINE_DEPTH stages whatever it does; DRAM serves requests at its full rate,
-whatever their addresses.
+whatever their addresses; alike parts of the output channels count as one that was simulated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.layer_processes import LayerProcesses
 from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.program import LayerProgram
-from bfpc.backend.trips import TileTrips, tile_trips, weight_trips
+from bfpc.backend.trips import PartTrips, TileTrips, part_trips, tile_trips
 
 LEAD, PERIOD, TRAIL = 8, BEAT_WORDS, 2  # rows of alike spatial tiles that are simulated where there are many
 
@@ -138,10 +138,19 @@ def _intervals(layer: LayerProcesses, passed: list[int]) -> tuple[Interval, ...]
 def _sample(work: LayerWork, program: LayerProgram) -> Iterator[tuple[list[TileTrips], int]]:
     """Rows of spatial tiles, with the number of rows that each stands for.
 
-    In the middle of a long run of alike rows, PERIOD of them stand for all: after as many, rows begin at the same words
-    of a beat again, so that all trips are the same.
+    Of many parts of the output channels, the second stands for all but the first and the last.
     """
-    weights = weight_trips(work, program)
+    parts = part_trips(work, program)
+    for place, part in enumerate(parts):
+        if place < 2 or place == len(parts) - 1:
+            times = len(parts) - 2 if place == 1 and len(parts) > 2 else 1
+            yield from ((row, times * alike) for row, alike in _sample_part(work, program, part))
+
+
+def _sample_part(work: LayerWork, program: LayerProgram, part: PartTrips) -> Iterator[tuple[list[TileTrips], int]]:
+    """In the middle of a long run of alike rows, PERIOD of them stand for all: after as many, rows begin at the same
+    words of a beat again, so that all trips are the same.
+    """
     columns = work.horizontal.spans(program.tile_width)
     for _, run in groupby(work.vertical.spans(program.tile_height), work.vertical.kind):
         rows = list(run)
@@ -150,7 +159,7 @@ def _sample(work: LayerWork, program: LayerProgram) -> Iterator[tuple[list[TileT
         for place, row in enumerate(rows):
             if place not in skipped:
                 times = repeats if LEAD <= place < LEAD + PERIOD else 1
-                yield [tile_trips(work, program, weights, row, column) for column in columns], times
+                yield [tile_trips(work, program, part, row, column) for column in columns], times
 
 
 def _dram_bytes(work: LayerWork, tile: TileTrips) -> int:
@@ -158,4 +167,5 @@ def _dram_bytes(work: LayerWork, tile: TileTrips) -> int:
     regions = {"input": tile.features, "residual": tile.residual}
     read = sum(int(region.beats.sum()) for role, region in regions.items() if region and role not in work.on_chip)
     written = 0 if "output" in work.on_chip else int(tile.store.words.sum())
-    return BEAT_BYTES * (read + tile.weight_beats) + WORD_BYTES * written
+    weights = tile.weight_beats if tile.reads_weights else 0
+    return BEAT_BYTES * (read + weights) + WORD_BYTES * written

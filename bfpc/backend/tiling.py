@@ -1,9 +1,14 @@
-"""The choice of a layer's tile: of the fastest that fit the buffers the one with the least memory traffic."""
+"""The choice of a layer's tile and loop order: of the fastest that fit the buffers that with the least memory traffic.
+
+Spatial tiles outermost, the input is read once, and weights for every tile unless all of them stay on chip. Parts of
+the output channels outermost, weights are read once, as a part's stay on chip, and the input for every part.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.cost_model import Cost, layer_cost
@@ -15,17 +20,25 @@ COLUMN_STEP = 64  # records of any width fill whole words in 64 columns; some do
 
 
 def choose_tile(work: LayerWork) -> tuple[Tile, Cost]:
-    """Of the tiles within CYCLE_SLACK of the fewest cycles the one with the fewest bytes.
+    """Of the tiles and loop orders within CYCLE_SLACK of the fewest cycles those with the fewest bytes.
 
     Raises CapacityError where not even the smallest fits the buffers.
     """
     tiles = _fitting(work, COLUMN_STEP) or _fitting(work, _finest_step(work))
     if not tiles:
         raise _too_large(work)
-    costs = [(tile, layer_cost(work, tile)) for tile in tiles]
+    costs = [(each, layer_cost(work, each)) for tile in tiles for each in _loop_orders(work, tile)]
     most_cycles = min(cost.cycles for _, cost in costs) * (1 + CYCLE_SLACK)
     fast = (choice for choice in costs if choice[1].cycles <= most_cycles)
     return min(fast, key=lambda choice: (choice[1].dram_bytes, choice[1].cycles))
+
+
+def _loop_orders(work: LayerWork, tile: Tile) -> Iterator[Tile]:
+    """With one part of the output channels, and with as few as let the weights of each stay on chip."""
+    yield tile
+    kept = work.kept_channel_tiles
+    if work.parameters.dense and kept > 0 and work.spatial_tiles(tile) > 1 and not work.keeps_weights(tile):
+        yield replace(tile, channel_parts=-(-len(work.channel_tiles) // kept))
 
 
 def _fitting(work: LayerWork, step: int) -> list[Tile]:

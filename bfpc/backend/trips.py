@@ -10,10 +10,11 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
-from bfpc.backend.architecture import BEAT_BITS, BEAT_WORDS, MIN_STEP_CYCLES
+from bfpc.backend.architecture import BEAT_BITS, MIN_STEP_CYCLES
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.geometry import Span
@@ -71,16 +72,25 @@ class ArrayTrips:
 
 
 @dataclass(frozen=True)
+class PartTrips:
+    """A part of a layer's channel tiles, and the trips of their weights."""
+
+    tiles: range
+    weights: tuple[WeightTrips, ...]
+
+
+@dataclass(frozen=True)
 class TileTrips:
     """All trips of a spatial tile.
 
-    outputs: positions of the output. window: positions of a pooling window, where windows are pooled after positions
-    were collected, else None.
+    reads_weights: whether its weights come from DRAM, instead of from those kept on chip. outputs: positions of the
+    output. window: positions of a pooling window, where windows are pooled after positions were collected, else None.
     """
 
     features: RegionTrips
     residual: RegionTrips | None
     weights: tuple[WeightTrips, ...]
+    reads_weights: bool
     array: ArrayTrips
     outputs: int
     window: int | None
@@ -108,29 +118,27 @@ class TileTrips:
         }
 
 
-def tile_trips(
-    work: LayerWork, program: LayerProgram, weights: tuple[WeightTrips, ...], row: Span, column: Span
-) -> TileTrips:
-    """The trips of the spatial tile at `row` and `column`; `weights` are `weight_trips` of the layer."""
-    streams, pool = work.architecture.vector_groups, work.pool
+def tile_trips(work: LayerWork, program: LayerProgram, part: PartTrips, row: Span, column: Span) -> TileTrips:
+    """The trips of a part's spatial tile at `row` and `column`."""
+    streams, pool, region = work.architecture.vector_groups, work.pool, (row.region, column.region)
     return TileTrips(
-        features=region_trips(work.input, program.input_address, (row.region, column.region), work.vectors, streams),
-        residual=_residual_trips(work, program, row, column),
-        weights=weights,
+        features=region_trips(work.input, program.input_address, region, range(work.vectors), streams),
+        residual=_residual_trips(work, program, part.tiles, row, column),
+        weights=part.weights,
+        reads_weights=not (program.keeps_weights and (row.output.start or column.output.start)),
         array=_array_trips(work, row, column),
         outputs=len(row.output) * len(column.output),
         window=None if pool is None or pools_in_order(pool, len(column.output)) else math.prod(pool.kernel),
-        store=store_trips(work.output, program.output_address, row.output, column.output),
+        store=store_trips(work.output, program.output_address, part.tiles, row.output, column.output),
     )
 
 
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
     """The trips of a layer's loops by C++ function, as its C simulation counts them."""
     trips: Counter[str] = Counter(load_table=TABLE_WORDS if work.table else 0)
-    weights = weight_trips(work, program)
-    for row in work.vertical.spans(program.tile_height):
-        for column in work.horizontal.spans(program.tile_width):
-            trips.update(_by_function(work, tile_trips(work, program, weights, row, column)))
+    rows, columns = work.vertical.spans(program.tile_height), work.horizontal.spans(program.tile_width)
+    for part, row, column in product(part_trips(work, program), rows, columns):
+        trips.update(_by_function(work, tile_trips(work, program, part, row, column)))
     return +trips
 
 
@@ -163,18 +171,28 @@ def _pooling(work: LayerWork, tile: TileTrips) -> str:
     return "pool_disjoint_windows" if tile.window is None else "pool_windows"
 
 
-def _residual_trips(work: LayerWork, program: LayerProgram, row: Span, column: Span) -> RegionTrips | None:
+def _residual_trips(
+    work: LayerWork, program: LayerProgram, tiles: range, row: Span, column: Span
+) -> RegionTrips | None:
     if work.residual is None:
         return None
     region = work.residual_region(row, column)
-    return region_trips(work.residual, program.residual_address, region, len(work.channel_tiles), 1)
+    return region_trips(work.residual, program.residual_address, region, tiles, 1)
 
 
-def weight_trips(work: LayerWork, program: LayerProgram) -> tuple[WeightTrips, ...]:
-    """The channel tiles of a layer's weight stream, the same for every spatial tile."""
+def part_trips(work: LayerWork, program: LayerProgram) -> list[PartTrips]:
+    """The parts of a layer's output channels, in which all spatial tiles are alike."""
+    size, tiles = program.part_channel_tiles, len(work.channel_tiles)
+    parts = (range(first, min(first + size, tiles)) for first in range(0, tiles, size))
+    return [PartTrips(part, _weight_trips(work, program, part)) for part in parts]
+
+
+def _weight_trips(work: LayerWork, program: LayerProgram, part: range) -> tuple[WeightTrips, ...]:
+    """A part's channel tiles in the weight stream, of which the part is a burst of its own."""
     parameters, parts = work.parameters, []
-    position, read = program.weight_address % BEAT_WORDS * WORD_BITS, 0
-    for tile in work.channel_tiles:
+    first_bit = WORD_BITS * program.weight_address + work.channel_tiles[part[0]].start * parameters.channel_bits
+    position, read = first_bit % BEAT_BITS, 0
+    for tile in work.channel_tiles[part.start : part.stop]:
         offset_bits = 0 if parameters.dense or parameters.weight_format is None else program.weight_exponent_bits
         fields = (parameters.bias_bits, SLOPE_BITS * parameters.has_slope, offset_bits)
         records, bits = _step_records(work, program, len(tile))

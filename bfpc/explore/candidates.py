@@ -15,7 +15,7 @@ from bfpc.config_architecture import LANES
 
 FEATURE_DEPTHS = (1024, 2048, 4096, 8192)
 ACCUMULATOR_POSITIONS = (256, 1024, 4096)
-ON_CHIP_KILOBYTES = (0, 1024, 4096)
+MEMORIES = ((0, 0), (1024, 128), (4096, 512))  # kilobytes on chip of maps, of weights
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Buffers:
     feature_depth: int
     accumulator_positions: int
     on_chip_kilobytes: int
+    weight_kilobytes: int
 
 
 def list_arrays(config: Config) -> list[ArraySize]:
@@ -39,11 +40,20 @@ def list_arrays(config: Config) -> list[ArraySize]:
 
 def list_buffers(config: Config) -> list[Buffers]:
     return [
-        Buffers(depth, positions, on_chip)
+        Buffers(depth, positions, *memories)
         for depth in _tried(config, "feature_depth", FEATURE_DEPTHS)
         for positions in _tried(config, "accumulator_positions", ACCUMULATOR_POSITIONS)
-        for on_chip in _tried(config, "on_chip_kilobytes", ON_CHIP_KILOBYTES)
+        for memories in _memories(config)
     ]
+
+
+def _memories(config: Config) -> list[tuple[int, int]]:
+    """Kilobytes on chip of maps and of weights."""
+    found = (
+        (*_tried(config, "on_chip_kilobytes", (maps,)), *_tried(config, "weight_kilobytes", (weights,)))
+        for maps, weights in MEMORIES
+    )
+    return list(dict.fromkeys(found))
 
 
 def candidate_config(config: Config, device: Device, array: ArraySize, buffers: Buffers) -> Config:

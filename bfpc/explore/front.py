@@ -20,6 +20,8 @@ SECTION = (
     "k_vec",
     "feature_depth",
     "accumulator_positions",
+    "on_chip_kilobytes",
+    "weight_kilobytes",
     "multipliers",
     "clock_mhz",
     "dram_gigabytes_per_second",
@@ -36,7 +38,7 @@ SHARED_SECTION = (
 def architecture_section(architecture: Architecture, *, shared: bool) -> dict[str, Any]:
     """The keys of the config's `architecture:`; shared: by networks that would each choose other widths."""
     keys = (*SECTION, *(SHARED_SECTION if shared else ()))
-    return {key: getattr(architecture, key) for key in keys} | {"on_chip_kilobytes": architecture.on_chip_kilobytes}
+    return {key: getattr(architecture, key) for key in keys}
 
 
 def architecture_yaml(found: Exploration, config: str, folder: Path) -> str:

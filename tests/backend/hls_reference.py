@@ -54,7 +54,8 @@ class LayerCase:
     """One layer with all its integers.
 
     Dense weights are [K, C, kh, kw] with offsets [K, blocks, kh, kw], depthwise ones [C, kh, kw] with offsets [C].
-    A residual of one position meets every position; a table has 4096 entries.
+    A residual of one position meets every position; a table has 4096 entries. All spatial tiles pass for each of
+    `channel_parts` of the output channels.
     """
 
     op: Conv | Depthwise | Pass
@@ -73,6 +74,8 @@ class LayerCase:
     reciprocal_shift: int = 16
     output_exponent_shift: int = 0
     tile: tuple[int, int] = (1, 1)
+    channel_parts: int = 1
+    keeps_weights: bool = False
     pad_value: int = 0
     table: Integers | None = None
     table_shift: int = 0
@@ -319,6 +322,8 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
     array = array_size(op, (height, width))
     output = array if pool is None else pool.output_size(array)
     group, outputs = architecture.k_vec, case.bias.size
+    channel_tiles = -(-outputs // group)
+    part = -(-channel_tiles // case.channel_parts)
     residual_address = feature_words(case.x, group).size
     output_address = residual_address + (0 if case.residual is None else feature_words(case.residual, group).size)
     empty = LayerProgram(**{field.name: 0 for field in fields(LayerProgram)})
@@ -343,10 +348,13 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         pad_value=case.pad_value,
         **_pair("array", array, ("height", "width")),
         output_channels=outputs,
-        channel_tiles=-(-outputs // group),
+        channel_tiles=channel_tiles,
+        channel_parts=-(-channel_tiles // part),
+        part_channel_tiles=part,
         **_pair("tile", case.tile, ("height", "width")),
         tiles_vertical=-(-output[0] // case.tile[0]),
         tiles_horizontal=-(-output[1] // case.tile[1]),
+        keeps_weights=int(case.keeps_weights),
         weight_mantissa_bits=case.weight_format.mantissa_bits,
         weight_exponent_bits=case.weight_format.exponent_bits,
         weight_block_size=case.weight_format.block_size,

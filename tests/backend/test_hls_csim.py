@@ -47,6 +47,7 @@ WIDEST = Architecture(
     depthwise_window=3,
     feature_depth=2048,
     accumulator_positions=1024,
+    weight_beats=2048,
 )
 NARROW = replace(
     WIDEST,
@@ -224,6 +225,29 @@ def test_every_kind_of_layer_agrees_in_every_bit(
     assert_same_bits(build(NARROW), case, NARROW)
 
 
+@pytest.mark.parametrize("keeps_weights", [False, True])
+@pytest.mark.parametrize(
+    ("op", "outputs", "parts"),
+    [
+        pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), tail=RELU), 150, 2, id="dense"),
+        pytest.param(Conv((3, 3), pads=(1, 1, 1, 1), tail=POOLED), 100, 4, id="pooled"),
+        pytest.param(Conv((1, 1), tail=Tail(None, residual="add")), 70, 3, id="residual"),
+        pytest.param(Depthwise((3, 3), pads=(1, 1, 1, 1), tail=RELU), 70, 1, id="depthwise"),
+    ],
+)
+def test_tiles_pass_for_each_part_of_the_channels(
+    build: Build, op: Conv, outputs: int, parts: int, keeps_weights: bool
+) -> None:
+    residual = BfpFormat(5, 16, 7) if op.tail.residual else None
+    case = make_case(op, (70, 7, 9), outputs, NETWORK_FORMATS, tile=(2, 9 if op.tail.pool is None else 5))
+    case = (
+        case
+        if residual is None
+        else make_case(op, (70, 7, 9), outputs, NETWORK_FORMATS, residual=residual, tile=(2, 9))
+    )
+    assert_same_bits(build(NARROW), replace(case, channel_parts=parts, keeps_weights=keeps_weights), NARROW)
+
+
 @pytest.mark.parametrize("kind", ["max", "average"])
 @pytest.mark.parametrize("count_padding", [False, True])
 def test_windows_that_reach_into_uneven_padding_agree(build: Build, kind: str, count_padding: bool) -> None:
@@ -369,7 +393,8 @@ def layers(draw: st.DrawFn) -> LayerCase:
         seed=draw(st.integers(0, 2**32)),
     )
     assume(tail_bound(case) < MOST_IN_TAIL)
-    return case
+    parts = draw(st.integers(1, 4)) if kind is Conv else 1
+    return replace(case, channel_parts=parts, keeps_weights=draw(st.booleans()))
 
 
 arrays = pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bfpc.backend.layer_work import Tile
 from bfpc.backend.program import encode_program
 from bfpc.backend.schedule import Schedule, layer_work, make_schedule
 from bfpc.backend.trips import layer_trips
@@ -21,7 +22,7 @@ from tests.backend.graphs import ACTIVATION, ARCHITECTURE, WEIGHT, small_network
 from tests.backend.hls_project import write_project
 from tests.backend.layer_kinds import KINDS, layer_of
 
-SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256)
+SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256, weight_beats=64)
 ARCHITECTURES = {
     "whole": SMALL,
     "digits": replace(SMALL, activation_bits=2, weight_bits=1),  # maps of int5 in two digits, weights of int4 in three
@@ -87,6 +88,23 @@ def _agree(graph: Graph, name: str, folder: Path) -> Schedule:
 def test_every_loop_makes_as_many_trips_as_the_c_simulation_counts(counting: tuple[str, Path], kind: str) -> None:
     name, folder = counting
     _agree(layer_of(kind, *FORMATS.get(name, (ACTIVATION, WEIGHT))), name, folder)
+
+
+@pytest.mark.parametrize("kind", ["dense", "pooled", "pooled in order", "residual", "residual of one position"])
+def test_parts_of_the_channels_are_counted(counting: tuple[str, Path], kind: str) -> None:
+    name, folder = counting
+    graph = layer_of(kind, *FORMATS.get(name, (ACTIVATION, WEIGHT)))
+    image = pack_weights(graph, ARCHITECTURES[name])
+    schedule = make_schedule(graph, ARCHITECTURES[name], image)
+    (node,), (layer,) = graph.layers, schedule.layers
+    work = layer_work(graph, node, ARCHITECTURES[name], image.layers[node.name], schedule.memory)
+    parts = len(work.channel_tiles)
+    tile = Tile(layer.program.tile_height, layer.program.tile_width, parts)
+    keeps = int(work.keeps_weights(tile))
+    program = replace(layer.program, channel_parts=parts, part_channel_tiles=1, keeps_weights=keeps)
+    in_parts = replace(schedule, layers=(replace(layer, program=program),))
+    (trips,) = counted_trips(folder, in_parts, image)
+    assert dict(layer_trips(work, program)) == dict(trips)
 
 
 def test_every_layer_of_a_network_is_counted(counting: tuple[str, Path]) -> None:

@@ -31,6 +31,7 @@ SMALL = {
     "feature_depth": 1024,
     "accumulator_positions": 512,
     "on_chip_kilobytes": 64,
+    "weight_kilobytes": 16,
 }  # leaves the array and its multipliers open
 
 
@@ -140,7 +141,7 @@ def test_an_array_too_large_for_the_device_is_not_timed(models: list[Path]) -> N
 
 
 def test_buffers_that_hold_no_layer_are_no_candidate(models: list[Path]) -> None:
-    sizes = {"feature_depth": 64, "accumulator_positions": 64, "on_chip_kilobytes": 0}
+    sizes = {"feature_depth": 64, "accumulator_positions": 64, "on_chip_kilobytes": 0, "weight_kilobytes": 0}
     config = config_of({"c_vec": 16, "k_vec": 16, **sizes})
     roomy: Device = replace(find_device("u250"), name="roomy")
     [answer] = make_timer(Shared(tuple(models), config, roomy, None))(Question(1, ArraySize(16, 16)))
