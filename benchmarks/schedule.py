@@ -43,7 +43,7 @@ def measure() -> Iterator[Figure]:
 def make(name: str, config: Config, changes: Mapping[str, float] = MappingProxyType({})) -> Schedule:
     """The schedule of a network on the array of all figures, with changes of the `architecture:`."""
     settings = {
-        "architecture": config.architecture.model_copy(update=ARRAY | changes),
+        "architecture": config.architecture.model_copy(update={**ARRAY, **changes}),
         "calibration": config.calibration.model_copy(update={"images": 1}),
         "preprocessing": TRAINED[name].preprocessing if name in TRAINED else config.preprocessing,
     }
