@@ -21,6 +21,8 @@ from tests.backend.layer_kinds import KINDS, layer_of
 SMALL = replace(ARCHITECTURE, feature_depth=1024, accumulator_positions=256)
 DIGITS = replace(SMALL, activation_bits=2, weight_bits=1)  # maps of int5 in two digits, weights of int4 in three
 
+KEPT = replace(SMALL, weight_beats=64)
+
 # The loops of each process of the cost model.
 LOOPS = {
     "load": ("unpack_region",),
@@ -31,7 +33,10 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("architecture", [pytest.param(SMALL, id="whole"), pytest.param(DIGITS, id="digits")])
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(SMALL, id="whole"), pytest.param(DIGITS, id="digits"), pytest.param(KEPT, id="weights kept")],
+)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "residual" not in kind])
 def test_the_model_counts_the_trips_of_the_loops(architecture: Architecture, kind: str) -> None:
     graph = layer_of(kind)
@@ -39,13 +44,13 @@ def test_the_model_counts_the_trips_of_the_loops(architecture: Architecture, kin
     schedule = make_schedule(graph, architecture, image)
     layer = schedule.layers[0].program
     work = layer_work(graph, graph.nodes[0], architecture, image.layers["layer"], schedule.memory)
-    costs = tile_costs(work, Tile(layer.tile_height, layer.tile_width))
+    costs = tile_costs(work, Tile(layer.tile_height, layer.tile_width, layer.channel_parts))
     expected: Counter[str] = Counter()
     for cost, count in costs:
         expected.update({process: count * cycles for process, cycles in cost.processes.items()})
     trips = layer_trips(work, layer)
 
-    tiles = sum(count for _, count in costs) * layer.channel_tiles
+    tiles = sum(count for _, count in costs) * layer.part_channel_tiles
     refills = 5 * PIPELINE_DEPTH * tiles  # loops begun anew, which are no trips
     exact = {"array": expected["weights"] <= expected["array"], "load": layer.input_width > 1}  # else they wait
     for process, loops in LOOPS.items():
