@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -25,8 +29,9 @@ from bfpc.commands.search import search_command
 from bfpc.commands.verify import verify_command
 from bfpc.console import Console
 from bfpc.errors import BfpcError, CapacityError
+from bfpc.interruption import ends_interrupt
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+ENDED = 128  # exit codes of what a signal ended: this and its number, as shells have it
 EXIT_CODES = """\
 \b
 Exit codes:
@@ -34,7 +39,8 @@ Exit codes:
   1    verify: bits differ, or a threshold of the config is missed;
        doctor: a required part is missing
   2    a mistake in what was given, explained on stderr
-  130  interrupted: builds and files are whole, or as they were before
+  130  interrupted: builds and files are whole, or as they were before;
+       143, 129: the same, ended by SIGTERM or with the terminal
 """
 COMMANDS = (
     init_command,
@@ -67,8 +73,12 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
         try:
-            return super().invoke(ctx)
+            with ends_interrupt():
+                return super().invoke(ctx)
         except BfpcError as error:
             if ctx.ensure_object(Console).as_json:
                 fault = {"what": error.what, "where": error.where, "fix": error.fix}
@@ -77,9 +87,11 @@ class Commands(click.Group):
         except MemoryError as error:
             what, fix = "there is not enough memory", "give fewer images or --processes, or a smaller network"
             raise UserMistake(str(CapacityError(what, where=f"bfpc {ctx.invoked_subcommand}", fix=fix))) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            raise SystemExit(INTERRUPTED) from None
+        except KeyboardInterrupt as end:
+            number = end.args[0] if end.args else signal.SIGINT
+            with suppress(OSError):  # the terminal may be gone
+                click.echo("interrupted", err=True)
+            raise SystemExit(ENDED + number) from None
 
 
 @click.group(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from bfpc.array_files import StoredArray, read_arrays
 from bfpc.config_sections import Preprocessing
@@ -259,6 +259,9 @@ def open_picture(path: Path) -> Image.Image:
     try:
         picture = Image.open(BytesIO(path.read_bytes()))  # of an open file, broken ones leave handles behind
         picture.load()
+    except UnidentifiedImageError:
+        what = "not a picture, in spite of its name"
+        raise DataError(what, where=str(path), fix="remove or replace it") from None
     except Exception as error:  # what Pillow raises on broken files is not documented
         raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
     return picture
@@ -294,7 +297,7 @@ def _count(array: Array | StoredArray, spec: InputSpec, where: str) -> int:
     if array.shape == spec.shape[1:]:
         return 1
     if array.shape[1:] != spec.shape[1:] or len(array.shape) != len(spec.shape) or not array.shape[0]:
-        expected = f"(any number, {', '.join(map(str, spec.shape[1:]))})"
+        expected = f"(one or more, {', '.join(map(str, spec.shape[1:]))})"
         what = f"an array has shape {array.shape}, the network takes {expected}"
         raise DataError(what, where=place, fix="save it in this layout; one image may come without the first axis")
     return array.shape[0]

@@ -33,7 +33,7 @@ class Exported:
 
 def export(folder: Path, output: Path, progress: Progress = silent) -> Exported:
     """Exports the build in `folder` to the ONNX file `output`. Raises BuildError where either is at fault."""
-    check_writable(output)
+    check_writable(output, builds=[folder])
     opened = step(progress, "reading the build", lambda: open_build(folder))
     build, network = opened.build, opened.original.graph
     model = step(progress, "exporting", lambda: export_model(build.graph, build.host, network))

@@ -73,7 +73,7 @@ def write_initial_config(model: Path, output: Path, source: str = "int8", *, for
 
     Raises BuildError where `output` exists, unless `force`d, and ModelError where the network cannot be read.
     """
-    check_writable(output)
+    check_writable(output, [model, Path(source)])
     if output.exists() and not force:
         raise BuildError("the config exists already", where=str(output), fix="give --force, or another file with -o")
     subject = _read(model, source)

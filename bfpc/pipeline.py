@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bfpc.backend.architecture import size_architecture
-from bfpc.backend.build_folder import check_replaceable, write_build
+from bfpc.backend.build_folder import check_replaceable, nothing_more, write_build
 from bfpc.backend.design import Design, Vectors, make_design
 from bfpc.backend.devices import find_device
 from bfpc.backend.trace import input_names, pack_maps, trace_names
@@ -81,11 +81,14 @@ def compile_model(
     calibration: Path | None = None,
     dump_ir: Path | None = None,
     progress: Progress = silent,
+    describe: Callable[[Path], Mapping[str, bytes]] = nothing_more,
 ) -> Compiled:
     """Compiles an ONNX file into the folder `output`.
 
     calibration: a folder of pictures, a .npy or .npz; synthetic data if None. dump_ir: a folder for the printed graph
-    after every pass. Raises a BfpcError where the model, the config or the data is at fault; nothing is written then.
+    after every pass. describe: makes more files of the build before it takes its place; see
+    `bfpc.report.page.report_files`. Raises a BfpcError where the model, the config or the data is at fault; nothing is
+    written then.
     """
     check_replaceable(output)
     check_compilable(config)
@@ -99,7 +102,7 @@ def compile_model(
     onnx = network.model.SerializeToString(deterministic=True)
     design = step(progress, "scheduling", lambda: make_design(graph, architecture, config, onnx, outputs, network.host))
     vectors = step(progress, "running one image", lambda: make_vectors(graph, architecture.k_vec, data))
-    step(progress, "writing the build", lambda: write_build(design, output, vectors))
+    step(progress, "writing the build", lambda: write_build(design, output, vectors, describe))
     return Compiled(design, (*network.warnings, *data.warnings, *unused_overrides(graph, config)))
 
 

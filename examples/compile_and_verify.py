@@ -6,18 +6,21 @@ python examples/compile_and_verify.py model.onnx pictures.npy
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from bfpc.config import load_config
 from bfpc.pipeline import compile_model
 from bfpc.progress_bars import progress_bars
+from bfpc.report.page import report_files
 from bfpc.verify import verify
 
 
 def main(model: Path, pictures: Path) -> None:
     build = Path("build")
     with progress_bars() as progress:  # or leave progress out
-        compiled = compile_model(model, load_config("int8"), build, calibration=pictures, progress=progress)
+        report = partial(report_files, calibration=pictures)  # build/report.html
+        compiled = compile_model(model, load_config("int8"), build, pictures, progress=progress, describe=report)
         found = verify(build, pictures, csim=True, progress=progress)
     print(*compiled.warnings, sep="\n")
 

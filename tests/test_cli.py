@@ -66,7 +66,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def no_report(library: Callable[..., None]) -> None:
     """Reports are written elsewhere: builds of these tests are none."""
     report = Path("build/report.html")
-    library("bfpc.report.page", report_compiled=lambda *_: report, report_verified=lambda *_: report)
+    library("bfpc.report.page", REPORT=report.name, report_files=dict, report_verified=lambda *_: report)
 
 
 def test_version_and_help() -> None:
@@ -79,7 +79,7 @@ def test_compile_hands_over_what_was_given_and_prints_the_summary(build: Path, l
     given: list[object] = []
 
     def compile_model(
-        model: Path, config: Config, output: Path, calibration: Path | None, dump_ir: Path | None, progress: object
+        model: Path, config: Config, output: Path, calibration: Path | None, dump_ir: Path | None, *_: object
     ) -> SimpleNamespace:
         given.extend((model, config, output, calibration, dump_ir))
         return SimpleNamespace(warnings=("no data given [synthetic]",))
@@ -326,6 +326,12 @@ def test_a_folder_that_is_no_build(tmp_path: Path, content: str | None) -> None:
     result = run("inspect", tmp_path)
     assert result.exit_code == 2
     assert "not a build folder" in result.stderr
+
+
+def test_a_terminal_may_lack_letters() -> None:
+    result = CliRunner(charset="ascii").invoke(main, ["compile", "\N{SNOWMAN}.onnx"])
+    assert result.exit_code == 2
+    assert "where: \\u2603.onnx" in result.stderr
 
 
 def test_an_interruption_ends_in_its_own_exit_code(library: Callable[..., None]) -> None:

@@ -145,10 +145,10 @@ def test_verbose_is_a_line_for_each_step(arguments: str) -> None:
         "quantizing (5)",
         "scheduling",
         "running one image",
+        "  reading the build",
+        "  preparing",
+        "  verifying (2)",
         "writing the build",
-        "reading the build",
-        "preparing",
-        "verifying (2)",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: whenever it comes, builds and files are whole, or as they were before, and nothing else is left."""
+"""Ctrl-C, SIGTERM, SIGHUP: whenever one comes, builds and files are whole or as they were, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from bfpc.backend.build_folder import read_build
 from bfpc.cli import main
 from bfpc.interruption import interruption_later
 from bfpc.output_file import write_file
+from bfpc.report.page import render_report
 from tests.networks.onnx_writer import OnnxWriter
 
 INTERRUPTED = 130
@@ -55,13 +56,15 @@ def compile_again(folder: Path) -> int:
     return CliRunner().invoke(main, arguments).exit_code
 
 
-def interrupted_at(call: int, function: Callable[..., object]) -> Callable[..., object]:
-    """The function, in the middle of whose `call`-th call Ctrl-C comes."""
+def interrupted_at(
+    call: int, function: Callable[..., object], number: signal.Signals = signal.SIGINT
+) -> Callable[..., object]:
+    """The function, in the middle of whose `call`-th call a signal comes; Ctrl-C where it is no other."""
     calls = count()
 
     def interrupted(*arguments: object, **options: object) -> object:
         if next(calls) == call:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return function(*arguments, **options)
 
     return interrupted
@@ -87,6 +90,13 @@ def test_while_folders_change_places_the_new_build_comes_first(
     assert sorted(path.name for path in folder.iterdir()) == ["build", "net.onnx"]
     assert contents(folder) != former
     assert read_build(folder / "build").config.formats.weight.mantissa_bits == 4
+
+
+def test_while_its_report_is_made_the_former_build_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = contents(folder)
+    monkeypatch.setattr("bfpc.report.page.render_report", interrupted_at(0, render_report))
+    assert compile_again(folder) == INTERRUPTED
+    assert contents(folder) == expected
 
 
 def test_a_second_one_does_not_stop_the_cleaning_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +144,21 @@ def test_it_comes_at_the_end_of_what_must_not_be_interrupted() -> None:
     assert steps == ["done"]
 
 
+def test_what_ignores_the_end_of_its_terminal_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        monkeypatch.setattr(Path, "write_bytes", interrupted_at(2, Path.write_bytes, signal.SIGHUP))
+        assert compile_again(folder) == 0
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_outside_of_a_command_signals_mean_what_they_did(folder: Path) -> None:
+    former = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    assert compile_again(folder) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == former
+
+
 def test_threads_are_never_interrupted() -> None:
     steps = []
 
@@ -167,7 +192,8 @@ main(prog_name="bfpc")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_process_that_a_terminal_interrupts(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_ended(folder: Path, number: signal.Signals) -> None:
     expected = contents(folder)
     command = [sys.executable, "-c", SLOW, "compile", "net.onnx", "-c", "int4"]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -175,8 +201,8 @@ def test_a_process_that_a_terminal_interrupts(folder: Path) -> None:
     for _ in range(3):  # files of the build
         assert ".partial/" in process.stdout.readline()
     assert [path for path in folder.iterdir() if path.name.endswith(".partial")]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED
+    assert process.returncode == 128 + number
     assert said.endswith("interrupted\n")
     assert contents(folder) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,21 @@ def check_replaceable(folder: Path) -> None:
         raise BuildError(f"{folder} is {what}", where=str(folder), fix=fix)
 
 
-def write_build(design: Design, folder: Path, vectors: Vectors | None = None) -> None:
+def nothing_more(folder: Path) -> dict[str, bytes]:
+    return {}
+
+
+def write_build(
+    design: Design,
+    folder: Path,
+    vectors: Vectors | None = None,
+    describe: Callable[[Path], Mapping[str, bytes]] = nothing_more,
+) -> None:
     """Writes a design to `folder`, replacing an earlier build.
 
-    The files go to a folder beside it first, so that no one ever sees half a build. Raises BuildError where the
-    folder holds something else or cannot be written.
+    The files go to a folder beside it first, so that no one ever sees half a build. describe: makes more files, by
+    their paths, of the build in that folder. Raises BuildError where the folder holds something else or cannot be
+    written.
     """
     check_replaceable(folder)
     folder = folder.resolve()
@@ -83,6 +93,8 @@ def write_build(design: Design, folder: Path, vectors: Vectors | None = None) ->
     try:
         for path, content in design_files(design, vectors).items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            (partial / path).write_bytes(content)
+        for path, content in describe(partial).items():
             (partial / path).write_bytes(content)
         with interruption_later():
             _replace(partial, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,18 +30,18 @@ def compile_command(
     from bfpc.config import load_config
     from bfpc.inspection import inspect
     from bfpc.pipeline import compile_model
-    from bfpc.report.page import report_compiled
+    from bfpc.report.page import REPORT, report_files
 
     settings = load_config(config)
     if settings.precision == "auto":
         settings = _chosen_formats(console, model, settings, calibration)
     with console.progress() as progress:
-        result = compile_model(model, settings, output, calibration, dump_ir, progress)
-        report = report_compiled(output, calibration, progress)
+        describe = partial(report_files, calibration=calibration, progress=progress)
+        result = compile_model(model, settings, output, calibration, dump_ir, progress, describe)
     console.warn(result.warnings)
     found = inspect(output)
     console.show(lambda: found.summary_json(result.warnings), lambda: tables.summary(found))
-    console.hint(f"Next: open {report}\n      bfpc verify {output} --csim")
+    console.hint(f"Next: open {output / REPORT}\n      bfpc verify {output} --csim")
 
 
 def _chosen_formats(console: Console, model: Path, settings: Config, calibration: Path | None) -> Config:

@@ -49,7 +49,7 @@ def explore_command(
     from bfpc.output_file import check_writable
 
     settings, fpga = load_config(config), find_device(device)
-    check_writable(output)
+    check_writable(output, [*models, Path(config)])
     with open_engine(scheduler, processes) as engine, console.progress() as progress:
         found = explore(models, settings, fpga, engine, fps=fps, calibration=calibration, progress=progress)
     warnings = write_exploration(found, config, output)

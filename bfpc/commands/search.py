@@ -37,10 +37,12 @@ def search_command(
     from bfpc import tables
     from bfpc.config import load_config
     from bfpc.jobs import open_engine
+    from bfpc.output_file import check_writable
     from bfpc.search.files import search_to_files
     from bfpc.search.search import Data
 
     settings, data = load_config(config), Data(calibration, validation, labels)
+    check_writable(output, [Path(config)])
     with open_engine(scheduler, processes) as engine, console.progress() as progress:
         chosen = search_to_files(model, settings, data, engine, output, resume=resume, progress=progress)
     console.warn(chosen.warnings)

@@ -32,6 +32,12 @@ class Point:
         """Of every network, where they take turns, an image each."""
         return self.architecture.clock_mhz * 1e6 / sum(self.cycles)
 
+    @property
+    def rate(self) -> str:
+        """`images_per_second` as people read it."""
+        rate = self.images_per_second
+        return f"{rate:.4g}" if rate < 1e4 else f"{rate:,.0f}"
+
 
 @dataclass(frozen=True)
 class Exploration:
@@ -107,8 +113,8 @@ def _choose(front: Sequence[Point], device: Device, fps: float | None) -> Point:
         if point.images_per_second >= fps:
             return point
     raise CapacityError(
-        f"the fastest accelerator that fits {device.name} makes {front[-1].images_per_second:.3g} images a second",
-        where=f"--fps {fps:g}",
+        f"the fastest accelerator that fits {device.name} makes {front[-1].rate} images a second",
+        where=f"--fps {fps:.10g}",
         fix="give a larger --device, narrower formats or fewer --fps",
     )
 

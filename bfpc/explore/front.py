@@ -45,7 +45,7 @@ def architecture_yaml(found: Exploration, config: str, folder: Path) -> str:
     """The chosen accelerator as a config that extends the one given, seen from the folder it is for."""
     point = found.chosen
     networks = ", ".join(model.stem for model in found.models)
-    reached = f"{point.images_per_second:.4g} images a second each of {networks}, by the cost model"
+    reached = f"{point.rate} images a second each of {networks}, by the cost model"
     source = config if config.removesuffix(".yaml") in preset_names() else _relative(Path(config), folder)
     section = {"device": found.device.name} | architecture_section(point.architecture, shared=len(found.models) > 1)
     document = {"extends": source, "architecture": section}

@@ -203,5 +203,17 @@ def _check_sizes(inputs: Sequence[onnx.ValueInfoProto], path: Path) -> None:
         fix = "export the network with inputs that hold something"
         raise ModelError("the size of an input is zero: " + ", ".join(empty), where=str(path), fix=fix)
     if symbolic:
-        fix = "set it: python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,224,224"
+        fix = f"set it: python -m onnxruntime.tools.make_dynamic_shape_fixed {_fixing(inputs)} {path} fixed.onnx"
         raise ModelError("the size of an input is symbolic: " + ", ".join(symbolic), where=str(path), fix=fix)
+
+
+def _fixing(inputs: Sequence[onnx.ValueInfoProto]) -> str:
+    """Options that fix the first shape with a symbolic axis; its name is to be replaced by a size."""
+    shapes = {
+        tensor.name: [dim.dim_value or dim.dim_param or "SIZE" for dim in tensor.type.tensor_type.shape.dim]
+        for tensor in inputs
+    }
+    name, sizes = next(
+        (name, sizes) for name, sizes in shapes.items() if not all(isinstance(size, int) for size in sizes)
+    )
+    return f"--input_name {name} --input_shape {','.join(map(str, sizes))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -138,6 +138,14 @@ class Contents:
         return {node.name: describe_tail(node) for node in self.build.graph.layers}
 
     @cached_property
+    def fused(self) -> dict[str, str]:
+        """Each layer's operator and the kinds of what was fused into it, briefly."""
+        return {
+            node.name: " + ".join((type(node.op).__name__, *(part[0] for part in _tail_parts(node))))
+            for node in self.build.graph.layers
+        }
+
+    @cached_property
     def waits(self) -> dict[str, str]:
         """What the array waits for in each layer, and for how many cycles, by its name."""
         return {
@@ -157,22 +165,28 @@ class Contents:
 
 def describe_tail(node: Node) -> str:
     """What was fused into a layer."""
+    return ", then ".join(" ".join(part) for part in _tail_parts(node)) or "nothing"
+
+
+def _tail_parts(node: Node) -> Iterator[tuple[str, ...]]:
+    """What a layer does after its array, each part with what it takes."""
     tail = node.layer.tail
-    parts = [
-        "bias" if "bias" in node.inputs else "",
-        f"{tail.residual} {node.inputs['residual']}" if "residual" in node.inputs else "",
-        _activation(tail.activation),
-        "" if tail.pool is None else f"{tail.pool.kind} pool {' x '.join(map(str, tail.pool.kernel))}",
-    ]
-    return ", then ".join(part for part in parts if part) or "nothing"
+    if "bias" in node.inputs:
+        yield ("bias",)
+    if "residual" in node.inputs:
+        yield tail.residual, node.inputs["residual"]
+    if tail.activation is not None:
+        yield (_activation(tail.activation),)
+    if tail.pool is not None:
+        yield f"{tail.pool.kind} pool", " x ".join(map(str, tail.pool.kernel))
 
 
-def _activation(activation: Activation | None) -> str:
+def _activation(activation: Activation) -> str:
     if isinstance(activation, Clip):
         return "ReLU" if activation == Clip() else f"clip from {activation.low:g} to {activation.high:g}"
     if isinstance(activation, Table):
         return f"table of {', '.join(str(step[0]) for step in activation.steps)}"
-    return "" if activation is None else type(activation).__name__
+    return type(activation).__name__
 
 
 def gather(

@@ -60,7 +60,9 @@ class BuildDiff:
 def _text(value: Any) -> str:
     if value is None or isinstance(value, bool | str):
         return "" if value is None else str(value)
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def diff_builds(first: Path, second: Path) -> BuildDiff:

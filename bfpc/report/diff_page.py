@@ -16,7 +16,7 @@ SHOWN = ("sqnr_db", "cycles")  # in charts
 
 def write_diff(found: BuildDiff, path: Path) -> None:
     """Raises BuildError where the file cannot be written."""
-    check_writable(path)
+    check_writable(path, builds=found.folders)
     write_file(path, render_diff(found).encode())
 
 

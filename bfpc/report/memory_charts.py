@@ -23,17 +23,17 @@ def occupancy_chart(contents: Contents) -> Chart:
         live = [each for each in contents.schedule["maps"] if each["life"][0] <= index <= each["life"][1]]
         for place in PLACES:
             words = sum(each["words"] for each in live if contents.place(each) == place)
-            rows.append({"start": start, "layer": layer["name"], "place": place, "KiB": words * WORD_BYTES / 1024})
+            rows.append({"start": start, "layer": layer["name"], "place": place, "kB": words * WORD_BYTES / 1e3})
     end = contents.schedule["milliseconds"]
     rows += [{**row, "start": end} for row in rows[-2:]]
     return (
         alt.Chart(alt.Data(values=rows))
         .mark_area(interpolate="step-after", opacity=0.85)
         .encode(
-            alt.X("start:Q", title="milliseconds of one image"),
-            alt.Y("KiB:Q", title="KiB in use"),
+            alt.X("start:Q", title="milliseconds of one image").scale(domain=[0, end]),
+            alt.Y("kB:Q", title="kB in use"),
             alt.Color("place:N", title=None).scale(domain=list(PLACES), range=list(PLACES.values())),
-            tooltip=[alt.Tooltip("layer:N"), alt.Tooltip("place:N"), alt.Tooltip("KiB:Q", format=",.1f")],
+            tooltip=[alt.Tooltip("layer:N"), alt.Tooltip("place:N"), alt.Tooltip("kB:Q", format=",.1f")],
         )
         .properties(height=200)
     )
@@ -74,20 +74,20 @@ def memory_chart(contents: Contents, place: str) -> Chart:
             "map": each["name"],
             "start": starts[max(each["life"][0], 0)],
             "end": starts[min(each["life"][1] + 1, len(starts) - 1)],
-            "low": each["address"] * WORD_BYTES / 1024,
-            "high": (each["address"] + each["words"]) * WORD_BYTES / 1024,
+            "low": each["address"] * WORD_BYTES / 1e3,
+            "high": (each["address"] + each["words"]) * WORD_BYTES / 1e3,
         }
         for each in contents.schedule["maps"]
         if contents.place(each) == place
     ]
-    figures = [alt.Tooltip(f"{key}:Q", title=f"{key} [KiB]", format=",.1f") for key in ("low", "high")]
+    figures = [alt.Tooltip(f"{key}:Q", title=f"{key} [kB]", format=",.1f") for key in ("low", "high")]
     return (
         alt.Chart(alt.Data(values=rows))
         .mark_rect(stroke=INK, strokeWidth=0.6, opacity=0.8, color=PLACES[place])
         .encode(
             alt.X("start:Q", title="milliseconds of one image").scale(domain=[0, starts[-1]]),
             alt.X2("end:Q"),
-            alt.Y("low:Q", title="address [KiB]").scale(zero=False),
+            alt.Y("low:Q", title="address [kB]").scale(zero=False),
             alt.Y2("high:Q"),
             tooltip=[alt.Tooltip("map:N"), *figures],
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SIZES = {"numbers but zero": BLUE, "blocks, by what fits them": RED, "exponent window": GREEN}
 KINDS = {"input": GREY, "accelerator": BLUE, "joined maps": PURPLE, "host": ORANGE, "output": GREY}
-ROW, LANE = 20, 14  # pixels that a box of the network takes, and a way around boxes
+ROW, LANE = 30, 14  # pixels that a box of the network takes, and a way around boxes
 LETTERS = 44  # of a name in a chart; its end is kept
 
 
@@ -30,6 +30,7 @@ def network_chart(contents: Contents) -> Chart:
             "kind": box.kind,
             "detail": box.detail,
             "fused": contents.tails.get(box.layer, ""),
+            "inside": contents.fused[box.layer] if box.layer else box.detail if box.kind == "host" else "",
             "href": f"#{contents.anchors[box.layer]}" if box.layer else "#network",
         }
         for index, box in enumerate(view.boxes)
@@ -59,9 +60,9 @@ def network_chart(contents: Contents) -> Chart:
         tooltip=[alt.Tooltip(f"{key}:N") for key in ("name", "kind", "detail", "fused")],
     )
     marks = base.mark_square(size=130, opacity=1).encode(color)
-    return (ways + marks + base.mark_text(align="left", dx=12, fontSize=10).encode(text="label:N")).properties(
-        height=ROW * len(boxes)
-    )
+    names = base.mark_text(align="left", dx=12, dy=-1, fontSize=11).encode(text="label:N")
+    insides = base.mark_text(align="left", dx=12, dy=11, fontSize=9.5, opacity=0.75).encode(text="inside:N")
+    return (ways + marks + names + insides).properties(height=ROW * len(boxes))
 
 
 def sqnr_chart(contents: Contents) -> Chart:
@@ -96,7 +97,7 @@ def octave_chart() -> Chart:
     """Numbers by their size, for the page to fill in: `numbers`, shared exponents as `blocks`, and their `window`."""
     color = alt.Color("kind:N", title=None).scale(domain=list(SIZES), range=list(SIZES.values()))
     share = alt.Y("share:Q", title="share").axis(format="%")
-    low = alt.X("low:Q", title="size, as a power of two").scale(zero=False)
+    low = alt.X("low:Q", title="size, as a power of two").scale(zero=False).axis(format="d", tickMinStep=1)
     figures = [alt.Tooltip("kind:N"), alt.Tooltip("low:Q", title="from 2^"), alt.Tooltip("share:Q", format=".2%")]
     bars = (
         alt.Chart(alt.NamedData("numbers"))

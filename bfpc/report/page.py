@@ -20,36 +20,36 @@ REPORT, VERIFICATION = "report.html", "verification.json"
 IMAGES = 2  # that a compilation measures
 
 
-def report_compiled(folder: Path, calibration: Path | None, progress: Progress = silent) -> Path:
-    """Measures a fresh build on its first calibration images, and writes its report."""
+def report_files(folder: Path, calibration: Path | None, progress: Progress = silent) -> dict[str, bytes]:
+    """The report of a fresh build, and what it measured on the first calibration images, by file name."""
     maps = MapOctaves()
     try:
         found = verify(folder, calibration, count=IMAGES, watch=maps.add, progress=progress)
     except BuildError as error:
-        return write_report(folder, None, {}, "", (f"The accuracy was not measured: {error.what}.",))
+        return _files(folder, None, {}, "", (f"The accuracy was not measured: {error.what}.",))
     kind = "calibration" if calibration is not None else "synthetic"
-    return write_report(folder, found, maps.found, f"{found.images} {kind} images")
+    return _files(folder, found, maps.found, f"{found.images} {kind} images")
 
 
 def report_verified(folder: Path, found: Verification, maps: MapOctaves) -> Path:
-    """Writes the report of a build that was verified, with what the verification watched."""
-    return write_report(folder, found, maps.found, f"{found.images} images")
+    """Writes the report of a build that was verified, with what the verification watched; returns its path.
+
+    Raises BuildError where it cannot be written, and what `gather` does.
+    """
+    for name, content in _files(folder, found, maps.found, f"{found.images} images").items():
+        write_file(folder / name, content)
+    return folder / REPORT
 
 
-def write_report(
+def _files(
     folder: Path,
     verification: Verification | None,
     maps: Mapping[str, Octaves],
     images: str,
     remarks: tuple[str, ...] = (),
-) -> Path:
-    """The path of the report; see `gather`. Raises BuildError where it cannot be written."""
-    contents = gather(folder, verification, maps, images, remarks)
-    if verification is not None:
-        write_file(folder / VERIFICATION, verification.to_json().encode())
-    path = folder / REPORT
-    write_file(path, render_report(contents).encode())
-    return path
+) -> dict[str, bytes]:
+    page = render_report(gather(folder, verification, maps, images, remarks)).encode()
+    return {REPORT: page} if verification is None else {VERIFICATION: verification.to_json().encode(), REPORT: page}
 
 
 def render_report(contents: Contents) -> str:

@@ -48,11 +48,14 @@ def gantt_chart(contents: Contents) -> Chart:
     layer = alt.Tooltip("layer:N")
     figures = [layer, alt.Tooltip("waits:Q", format=".1%"), alt.Tooltip("most:N", title="most for"), *times]
     shade = alt.Opacity("waits:Q", legend=None).scale(domain=[0, 1], range=[0, 1])
-    bars = alt.Chart(alt.Data(values=intervals)).mark_bar(stroke=INK, strokeWidth=0.2, clip=True)
-    shades = alt.Chart(alt.Data(values=waits)).mark_bar(stroke=INK, strokeWidth=0.2, clip=True, color=RED)
+    edge = alt.Stroke("process:N", legend=None).scale(domain=list(PROCESSES), range=colors)  # what is brief is seen
+    bars = alt.Chart(alt.Data(values=intervals)).mark_bar(strokeWidth=0.4, clip=True)
+    shades = alt.Chart(alt.Data(values=waits)).mark_bar(clip=True, color=RED)
     zoom = alt.selection_interval(bind="scales", encodings=["x"], zoom=ZOOM)
     return (
-        bars.encode(x, alt.X2("end:Q"), y, color, tooltip=[alt.Tooltip("process:N"), layer, *times]).add_params(zoom)
+        bars.encode(x, alt.X2("end:Q"), y, color, edge, tooltip=[alt.Tooltip("process:N"), layer, *times]).add_params(
+            zoom
+        )
         + shades.encode(x, alt.X2("end:Q"), y, shade, tooltip=figures)
     ).properties(height=280)
 

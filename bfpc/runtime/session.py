@@ -169,7 +169,7 @@ class Ran:
 
 def run_files(folder: Path, inputs: Path, output: Path, device: DeviceName, progress: Progress = silent) -> Ran:
     """Runs a build on a picture, a folder of them, a .npy or a .npz, and writes a .npz with one array per output."""
-    check_writable(output)
+    check_writable(output, [inputs], [folder])
     session = step(progress, "preparing", lambda: load(folder, device))
     data = load_inputs(inputs, session.input_specs, session.build.config.preprocessing, sys.maxsize)
     names = [info.name for info in session.get_outputs()]

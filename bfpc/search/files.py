@@ -27,7 +27,7 @@ def search_to_files(
     """Writes `output`, and beside `chosen.yaml` the files `chosen.front.json`, `chosen.front.svg` and
     `chosen.sensitivity.jsonl`; without the extra `plots` a warning instead of the picture.
     """
-    check_writable(output)
+    check_writable(output, [model])
     state = output.with_suffix(".sensitivity.jsonl")
     chosen = search(model, config, data, engine, state_file=state, resume=resume, progress=progress)
     write_file(output, chosen.text.encode())

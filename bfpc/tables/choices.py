@@ -59,7 +59,7 @@ def exploration(found: Exploration) -> RenderableType:
 def _explored(point: Point) -> tuple[str, ...]:
     array = point.architecture
     size = f"{array.c_vec} x {array.k_vec}{' in DSPs' if array.multipliers == 'dsps' else ''}"
-    sizes = f"{point.images_per_second:.4g}", size, str(array.feature_depth), str(array.accumulator_positions)
+    sizes = point.rate, size, str(array.feature_depth), str(array.accumulator_positions)
     return *sizes, *map(percent, point.area.shares.values())
 
 

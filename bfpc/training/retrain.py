@@ -74,7 +74,7 @@ def retrain(
     watch: gets every step. None in processes that don't lead. Raises a BfpcError where the model, the config, the data
     or a checkpoint is at fault, or the loss stops being a number; nothing is written to `output` then.
     """
-    check_writable(output)
+    check_writable(output, [model])
     with join_processes() as processes:
         if task.checkpoints is not None and processes.leads:
             prepare_folder(task.checkpoints, resume=task.resume)

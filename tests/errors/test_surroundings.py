@@ -124,6 +124,11 @@ def test_surroundings(build: Path, golden: Golden, tmp_path: Path, monkeypatch: 
         Situation("no C++ compiler", verify, built, patch=lambda patch: patch.setenv("CXX", "no-such-compiler")),
         Situation("a C++ compiler that fails", verify, built, patch=lambda patch: patch.setenv("CXX", "false")),
         Situation("a config that exists", "init net.onnx -o config.yaml", searched),
+        Situation("a config in the model's place", "init net.onnx -o net.onnx --force"),
+        Situation(
+            "a config in the place of what it extends", "init net.onnx -c config.yaml -o config.yaml --force", searched
+        ),
+        Situation("a file of a build", "export build -o build/model.onnx", built),
         Situation("no PyTorch", "retrain net.onnx --data data.npy", images, patch=without("torch", "bfpc.training")),
         Situation(
             "no Dask", "search net.onnx -c ./config.yaml --scheduler tcp://x", searched, patch=without("distributed")

@@ -102,9 +102,7 @@ def test_a_rate_is_reached_with_the_least_area(models: list[Path], explored: Exp
 
 
 def test_a_rate_beyond_the_fastest_names_the_fastest(models: list[Path], explored: Exploration) -> None:
-    with pytest.raises(
-        CapacityError, match=re.escape(f"makes {explored.chosen.images_per_second:.3g} images a second")
-    ):
+    with pytest.raises(CapacityError, match=re.escape(f"makes {explored.chosen.rate} images a second")):
         run(models[:1], SMALL, fps=1e9)
 
 

@@ -88,6 +88,16 @@ def test_charts_are_good_vega_lite(build: Path) -> None:
     octave_chart().to_dict(validate=True)
 
 
+def test_the_network_says_what_was_fused_into_each_layer(build: Path) -> None:
+    contents = gather(build, None, {}, "")
+    boxes = CHARTS["network"](contents).to_dict(validate=False)["layer"][1]["data"]["values"]
+    inside = {box["name"]: box["inside"] for box in boxes if box["kind"] == "accelerator"}
+    for node in contents.build.graph.layers:
+        assert inside[node.name].startswith(type(node.op).__name__)
+        assert ("bias" in node.inputs) == ("bias" in inside[node.name])
+        assert ("residual" in node.inputs) == (node.layer.tail.residual in inside[node.name])
+
+
 def test_without_the_library_that_draws_the_page_says_what_is_missing(
     build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
