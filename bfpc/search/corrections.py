@@ -78,17 +78,24 @@ def believed_noises(problem: Problem, near: Choice, checks: Sequence[Check]) -> 
     ]
 
 
-def check_errors(noises: Sequence[Sequence[float]]) -> list[float]:
-    """The standard error of each check's noise, relative, that the choice of the images makes.
+def image_levels(noises: Sequence[Sequence[float]]) -> tuple[list[float], float]:
+    """The noise of each check with all images counting alike, and the standard error of that, relative.
 
-    noises: of each check what the batches of images add to it. What all checks have in common, such as images that are
-    noisy in any format, makes none of them better than another: it is left out.
+    noises: of each check what the batches of images add to it. An image that is noisy in any format tells formats apart
+    no better than a quiet one, and would drown it: what an image adds is therefore taken relative to what it adds in
+    all checks. The images of a check differ in that by chance; as much so in every check, since images are the same.
     """
-    if not all(noises) or len(noises[0]) < 2:
-        return [0.0] * len(noises)
-    shares = np.array(noises) / np.sum(noises, axis=1, keepdims=True)
-    own = shares - shares.mean(axis=0)
-    return [float(error) for error in own.std(axis=1, ddof=1) * np.sqrt(own.shape[1])]
+    found = np.array(noises)
+    whole = found.sum(axis=1)
+    shares = found / np.maximum(whole, np.finfo(float).tiny)[:, np.newaxis]
+    typical = shares.mean(axis=0)
+    ratios = shares[:, typical > 0] / typical[typical > 0]
+    checks, images = ratios.shape
+    if checks < 2 or images < 2:
+        return whole.tolist(), 0.0
+    own = checks / (checks - 1)  # each check is part of what it is held against
+    variance = own * ratios.var(axis=1, ddof=1).mean()
+    return (whole * ratios.mean(axis=1)).tolist(), float(np.sqrt(variance / images))
 
 
 def corrected(problem: Problem, multipliers: Numbers) -> Problem:
