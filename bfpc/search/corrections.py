@@ -24,6 +24,7 @@ PRIOR_SPREAD = 0.4  # of a decision's multiplier, relative to the common one
 CHECK_ERROR = 0.02  # of the sum, relative to what was measured on ever so many images, close to the best choice
 DISTANT_ERROR = 0.3  # grows with the distance: times the logarithm of the ratio of the noises
 MODEL_ERROR = 0.2  # of a noise that is predicted with corrections, relative
+QUIET_IMAGE = 0.1  # of the noise of an average image: one that is quieter counts less
 LEAST = 0.1  # of a multiplier, relative to the common one: none makes noise free
 
 Numbers = NDArray[np.float64]
@@ -86,16 +87,19 @@ def image_levels(noises: Sequence[Sequence[float]]) -> tuple[list[float], float]
     all checks. The images of a check differ in that by chance; as much so in every check, since images are the same.
     """
     found = np.array(noises)
-    whole = found.sum(axis=1)
-    shares = found / np.maximum(whole, np.finfo(float).tiny)[:, np.newaxis]
+    checks, images = found.shape
+    whole = found.sum(axis=1, keepdims=True)
+    shares = found / np.maximum(whole, np.finfo(float).tiny)
     typical = shares.mean(axis=0)
-    ratios = shares[:, typical > 0] / typical[typical > 0]
-    checks, images = ratios.shape
-    if checks < 2 or images < 2:
-        return whole.tolist(), 0.0
-    own = checks / (checks - 1)  # each check is part of what it is held against
-    variance = own * ratios.var(axis=1, ddof=1).mean()
-    return (whole * ratios.mean(axis=1)).tolist(), float(np.sqrt(variance / images))
+    if min(checks, images) < 2 or not typical.any():
+        return whole[:, 0].tolist(), 0.0
+    counts = 1 / np.maximum(typical, QUIET_IMAGE / images)
+    counts /= counts @ typical
+    levels = shares @ counts
+    scatter = counts * (shares - np.outer(levels, typical))
+    variance = np.square(scatter).sum(axis=1).mean() * images / (images - 1)
+    variance *= checks / (checks - 1)  # each check is part of what it is held against
+    return (whole[:, 0] * levels).tolist(), float(np.sqrt(variance))
 
 
 def corrected(problem: Problem, multipliers: Numbers) -> Problem:

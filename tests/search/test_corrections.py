@@ -83,6 +83,13 @@ def test_images_without_any_noise_say_nothing() -> None:
     assert error == pytest.approx(0)
 
 
+def test_what_a_nearly_silent_image_adds_in_one_check_changes_little() -> None:
+    usual = [(1e-9, *random.gamma(100.0, size=20)) for random in map(np.random.default_rng, range(10))]
+    louder = (1e-6, *usual[0][1:])
+    levels, _ = image_levels([louder, *usual])
+    assert levels[0] == pytest.approx(levels[1], rel=1e-6)
+
+
 def test_without_noises_of_several_images_there_is_no_error() -> None:
     assert image_levels([(0.5,), (0.25,)]) == ([0.5, 0.25], 0)
     assert image_levels([(0.5, 0.25)]) == ([0.75], 0)
