@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from operator import itemgetter
 
 from bfpc.search.check import SQNR, noise_of
@@ -14,6 +15,19 @@ def all_checks(searcher: Searcher) -> list[Check]:
     checked = list(searcher.checked.values())
     levels, error = image_levels([each.noises or (each.noise,) for each in checked])
     return [Check(each.choice, max(level, LEAST_NOISE), error) for each, level in zip(checked, levels, strict=True)]
+
+
+def best_or_given(searcher: Searcher, best: Checked) -> Checked:
+    """`best`, or the formats given: where they keep to a cost, only what is quieter by more than chance replaces them.
+
+    Quieter by its own check, beyond the standard error of the difference: predictions flatter what they chose.
+    """
+    given = searcher.checked[searcher.uniform()[GIVEN]]
+    if searcher.budget.accuracy != SQNR or searcher.budget.at_least is not None or not searcher.holds(given):
+        return best
+    checks = {check.choice: check for check in all_checks(searcher)}
+    gain = math.log(checks[given.choice].noise / checks[best.choice].noise)
+    return best if gain > math.sqrt(2) * checks[best.choice].error else given
 
 
 def best_believed(searcher: Searcher, best: Checked) -> Checked:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bfpc.search.belief import all_checks, best_believed
+from bfpc.search.belief import all_checks, best_believed, best_or_given
 from bfpc.search.check import SQNR, noise_of
 from bfpc.search.choice import Choice, Near, cheapest, quietest
 from bfpc.search.corrections import Corrections, corrected, fit_corrections
@@ -29,7 +29,7 @@ def refine(searcher: Searcher, best: Checked) -> Checked:
         searcher.check(proposals)
         best = best_believed(searcher, best)
         left -= len(proposals)
-    return best
+    return best_or_given(searcher, best)
 
 
 def _propose(searcher: Searcher, best: Checked, corrections: Corrections, random: np.random.Generator) -> list[Choice]:

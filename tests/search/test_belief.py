@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from bfpc.config_search import Budget
-from bfpc.search.belief import best_believed
+from bfpc.search.belief import best_believed, best_or_given
 from bfpc.search.choice import Choice, Problem
 from bfpc.search.searcher import Checked, Searcher, sqnr_db_of
 
@@ -15,6 +16,7 @@ DECISIONS, IMAGES = 8, 32
 PROBLEM = Problem((np.arange(3.0),) * DECISIONS, (np.array([4.0, 2.0, 1.0]) / 1000,) * DECISIONS)
 WITHIN = Budget(cost="weight_bits", at_most=DECISIONS)
 GIVEN = (1,) * DECISIONS
+QUIETER = (2, *GIVEN[1:])
 QUIET, LOUD = (0, 2, *GIVEN[2:]), (0, 0, *GIVEN[2:])  # 17, 20 to the 16 of those given
 
 
@@ -28,12 +30,15 @@ def checked(choice: Choice, luck: float, scatter: float, seed: int) -> Checked:
     return Checked(choice, anything, true, whole, tuple(noises), sqnr_db_of(whole), PROBLEM.cost(choice), True)
 
 
-def taken(*checks: Checked, budget: Budget = WITHIN) -> Choice:
-    """The choice taken of these, of which the first is the best so far."""
+def searcher(*checks: Checked, budget: Budget = WITHIN) -> Searcher:
     anything: Any = None
     known = {check.choice: check for check in checks}
-    searcher = Searcher(anything, budget, anything, (), PROBLEM, anything, anything, anything, anything, checked=known)
-    return best_believed(searcher, checks[0]).choice
+    return Searcher(anything, budget, anything, (), PROBLEM, anything, anything, anything, anything, checked=known)
+
+
+def taken(*checks: Checked, budget: Budget = WITHIN) -> Choice:
+    """The choice taken of these, of which the first is the best so far."""
+    return best_believed(searcher(*checks, budget=budget), checks[0]).choice
 
 
 def others(scatter: float) -> list[Checked]:
@@ -68,3 +73,22 @@ def test_without_the_sqnr_as_accuracy_the_best_measured_is_taken() -> None:
     score = Budget(accuracy="top1", cost="weight_bits", at_most=DECISIONS)
     lucky, sober = checked(LOUD, 0.78, 2.0, seed=1), checked(GIVEN, 1.0, 2.0, seed=2)
     assert taken(sober, lucky, *others(2.0), budget=score) == LOUD
+
+
+# -- The formats given ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scatter", "expected"), [(0.02, QUIETER), (2.0, GIVEN)])
+def test_formats_given_go_only_for_what_is_quieter_beyond_chance(
+    monkeypatch: pytest.MonkeyPatch, scatter: float, expected: Choice
+) -> None:
+    monkeypatch.setattr(Searcher, "uniform", lambda _: {"as given": GIVEN})
+    given, best = checked(GIVEN, 1.0, scatter, seed=1), checked(QUIETER, 1.0, scatter, seed=2)
+    assert best_or_given(searcher(given, best, *others(scatter)), best).choice == expected
+
+
+def test_formats_given_that_cost_too_much_go_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    dear, cheap = (2,) * DECISIONS, GIVEN
+    monkeypatch.setattr(Searcher, "uniform", lambda _: {"as given": dear})
+    best = checked(cheap, 1.0, 0.0, seed=2)
+    assert best_or_given(searcher(checked(dear, 1.0, 0.0, seed=1), best), best) is best
