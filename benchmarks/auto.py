@@ -41,9 +41,13 @@ BYTES = 2**20
 
 @dataclass(frozen=True)
 class Measured:
-    """sqnr_db: at the network's outputs, on held-out pictures. weight_bits, dram_bytes: of one image."""
+    """sqnr_db, noises: at the network's outputs, on held-out pictures, and what each adds, as in `Accuracy`.
+
+    weight_bits, dram_bytes: of one image.
+    """
 
     sqnr_db: float
+    noises: tuple[float, ...]
     weight_bits: float
     dram_bytes: float
 
@@ -70,12 +74,19 @@ def _compare(name: str, preset: str, uniform: dict[str, Measured], engine: Engin
     auto = _measured(name, within.config, engine)
     what = f"{name} {preset}, auto in no more bits"
     yield Figure(what, auto.sqnr_db, "dB SQNR", bar=uniform[preset].sqnr_db, more_is_better=True)
+    yield Figure(what, _gain_error_db(auto, uniform[preset]), "dB standard error of the gain")
     yield from _sizes(what, auto, uniform[preset].weight_bits)
     floor = next(point.accuracy for point in within.front.uniform if point.name == GIVEN)
     auto = _measured(name, _searched(name, given, {"at_least": floor}, engine).config, engine)
     what = f"{name} {preset}, auto with no less SQNR"
     yield Figure(what, auto.sqnr_db, "dB SQNR")
     yield from _sizes(what, auto, _bits_at(auto.sqnr_db, uniform))
+
+
+def _gain_error_db(one: Measured, other: Measured) -> float:
+    """Of the difference of two SQNRs on the same pictures, what the choice of the pictures makes."""
+    shares, others = (np.array(each.noises) / sum(each.noises) for each in (one, other))
+    return float(10 / np.log(10) * np.std(shares - others, ddof=1) * len(shares) ** 0.5)
 
 
 def _bits_at(sqnr_db: float, uniform: dict[str, Measured]) -> float:
@@ -131,4 +142,5 @@ def _measured(name: str, config: Config, engine: Engine) -> Measured:
     bits, traffic = (
         network_cost(Budget(at_least=0, cost=cost), config, graph) for cost in ("weight_bits", "dram_bytes")
     )
-    return Measured(accuracy(engine, prepared, config, graph).value, bits, traffic)
+    found = accuracy(engine, prepared, config, graph)
+    return Measured(found.value, found.noises, bits, traffic)

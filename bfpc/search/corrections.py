@@ -24,6 +24,7 @@ PRIOR_SPREAD = 0.4  # of a decision's multiplier, relative to the common one
 CHECK_ERROR = 0.02  # of the sum, relative to what was measured on ever so many images, close to the best choice
 DISTANT_ERROR = 0.3  # grows with the distance: times the logarithm of the ratio of the noises
 MODEL_ERROR = 0.2  # of a noise that is predicted with corrections, relative
+QUIET_IMAGE = 0.1  # of the noise of an average image: one that is quieter counts less
 LEAST = 0.1  # of a multiplier, relative to the common one: none makes noise free
 
 Numbers = NDArray[np.float64]
@@ -78,17 +79,27 @@ def believed_noises(problem: Problem, near: Choice, checks: Sequence[Check]) -> 
     ]
 
 
-def check_errors(noises: Sequence[Sequence[float]]) -> list[float]:
-    """The standard error of each check's noise, relative, that the choice of the images makes.
+def image_levels(noises: Sequence[Sequence[float]]) -> tuple[list[float], float]:
+    """The noise of each check with all images counting alike, and the standard error of that, relative.
 
-    noises: of each check what the batches of images add to it. What all checks have in common, such as images that are
-    noisy in any format, makes none of them better than another: it is left out.
+    noises: of each check what the batches of images add to it. An image that is noisy in any format tells formats apart
+    no better than a quiet one, and would drown it: what an image adds is therefore taken relative to what it adds in
+    all checks. The images of a check differ in that by chance; as much so in every check, since images are the same.
     """
-    if not all(noises) or len(noises[0]) < 2:
-        return [0.0] * len(noises)
-    shares = np.array(noises) / np.sum(noises, axis=1, keepdims=True)
-    own = shares - shares.mean(axis=0)
-    return [float(error) for error in own.std(axis=1, ddof=1) * np.sqrt(own.shape[1])]
+    found = np.array(noises)
+    checks, images = found.shape
+    whole = found.sum(axis=1, keepdims=True)
+    shares = found / np.maximum(whole, np.finfo(float).tiny)
+    typical = shares.mean(axis=0)
+    if min(checks, images) < 2 or not typical.any():
+        return whole[:, 0].tolist(), 0.0
+    counts = 1 / np.maximum(typical, QUIET_IMAGE / images)
+    counts /= counts @ typical
+    levels = shares @ counts
+    scatter = counts * (shares - np.outer(levels, typical))
+    variance = np.square(scatter).sum(axis=1).mean() * images / (images - 1)
+    variance *= checks / (checks - 1)  # each check is part of what it is held against
+    return (whole[:, 0] * levels).tolist(), float(np.sqrt(variance))
 
 
 def corrected(problem: Problem, multipliers: Numbers) -> Problem:

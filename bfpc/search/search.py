@@ -14,6 +14,7 @@ from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
 from bfpc.progress import Progress, silent
+from bfpc.search.belief import best_believed
 from bfpc.search.check import make_check
 from bfpc.search.checker import Checker, identity
 from bfpc.search.choice import Problem
@@ -82,7 +83,7 @@ def search(
         prepared = prepare_network(model, start, data.calibration, None, progress)
         state = state or _open_state(prepared, config, state_file, resume)
         searcher = _open_searcher(model, config, budget, data, prepared, state, engine, progress)
-        best = searcher.start()
+        best = best_believed(searcher, searcher.start())
         if best.as_measured:
             break
         start = best.config

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bfpc.search.choice import Problem
-from bfpc.search.corrections import Check, believed_noises, check_errors, corrected, fit_corrections
+from bfpc.search.corrections import Check, believed_noises, corrected, fit_corrections, image_levels
 
 OPTIONS = np.array([8.0, 4.0, 2.0, 1.0])
 TRUE = np.array([0.5, 0.8, 1.0, 1.2, 1.6])
@@ -59,13 +59,38 @@ def test_a_check_on_few_images_says_less_than_its_noise() -> None:
 def test_errors_are_of_what_checks_do_not_share() -> None:
     random = np.random.default_rng(3)
     images = random.gamma(1.0, size=400)
-    alike = [2 * images, 3 * images]
-    np.testing.assert_allclose(check_errors([list(each) for each in alike]), 0, atol=1e-12)
+    assert image_levels([list(2 * images), list(3 * images)])[1] == pytest.approx(0, abs=1e-12)
     differing = [list(images * random.gamma(4.0, size=400) / 4) for _ in range(20)]
-    totals = np.array(differing).sum(axis=1) / images.sum()
-    assert np.mean(check_errors(differing)) == pytest.approx(totals.std(), rel=0.5)
+    levels, error = image_levels(differing)
+    assert error == pytest.approx(np.std(levels) / images.sum(), rel=0.3)
+    assert error == pytest.approx(0.5 / 400**0.5, rel=0.1)  # what differs has a deviation of a half
+
+
+def test_noisy_images_do_not_drown_the_others() -> None:
+    """Where images differ a hundredfold in all checks alike, levels tell checks apart better than sums do."""
+    random = np.random.default_rng(4)
+    images, true = 10 ** random.uniform(-1, 1, 32), np.linspace(1, 2, 40)
+    differing = true[:, np.newaxis] * images * random.gamma(1.0, size=(40, 32))
+    levels, _ = image_levels(differing.tolist())
+    by_level, by_sum = (np.std(np.log(found / true)) for found in (levels, differing.sum(axis=1)))
+    assert by_level < 0.8 * by_sum
+    assert np.mean(levels / true) == pytest.approx(images.sum(), rel=0.1)
+
+
+def test_images_without_any_noise_say_nothing() -> None:
+    levels, error = image_levels([(0.0, 1.0, 2.0), (0.0, 2.0, 4.0)])
+    assert levels == pytest.approx([3, 6])
+    assert error == pytest.approx(0)
+
+
+def test_what_a_nearly_silent_image_adds_in_one_check_changes_little() -> None:
+    usual = [(1e-9, *random.gamma(100.0, size=20)) for random in map(np.random.default_rng, range(10))]
+    louder = (1e-6, *usual[0][1:])
+    levels, _ = image_levels([louder, *usual])
+    assert levels[0] == pytest.approx(levels[1], rel=1e-6)
 
 
 def test_without_noises_of_several_images_there_is_no_error() -> None:
-    assert check_errors([(0.5,), (0.25,)]) == [0, 0]
-    assert check_errors([(), ()]) == [0, 0]
+    assert image_levels([(0.5,), (0.25,)]) == ([0.5, 0.25], 0)
+    assert image_levels([(0.5, 0.25)]) == ([0.75], 0)
+    assert image_levels([(0.0, 0.0), (0.0, 0.0)]) == ([0, 0], 0)

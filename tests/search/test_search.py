@@ -131,16 +131,18 @@ def test_choices_are_checked_on_the_validation_images(model: Path, data: Data, t
     assert output.sqnr_db == pytest.approx(other.accuracy, abs=0.01)
 
 
-def test_overrides_are_where_the_search_begins(model: Path, data: Data) -> None:
+def test_overrides_are_where_the_search_begins(model: Path, more_data: Data) -> None:
     overrides = [{"position": "first", "weight": {"mantissa_bits": 7}}]
     given = Config.model_validate({"overrides": overrides, "formats": {"output": {"mantissa_bits": 11}}})
     config = config_of(
-        {"at_most": weight_bits(model, given, data)}, overrides=overrides, formats={"output": {"mantissa_bits": 11}}
+        {"at_most": weight_bits(model, given, more_data)},
+        overrides=overrides,
+        formats={"output": {"mantissa_bits": 11}},
     )
-    chosen = run(model, config, data)
+    chosen = run(model, config, more_data)
     [start] = [point for point in chosen.front.uniform if point.name == "as given"]
-    assert start.cost == weight_bits(model, given, data)
-    assert start.accuracy == pytest.approx(sqnr_db(model, given, data), abs=1e-3)
+    assert start.cost == weight_bits(model, given, more_data)
+    assert start.accuracy == pytest.approx(sqnr_db(model, given, more_data), abs=1e-3)
     assert start.accuracy is not None
     assert chosen.accuracy > start.accuracy
 
