@@ -172,21 +172,21 @@ def test_threads_are_never_interrupted() -> None:
     assert steps == ["done"]
 
 
-SLOW = """
-import time
+STEP_BY_STEP = """
+import sys
 from pathlib import Path
 
 from bfpc.cli import main
 
 write = Path.write_bytes
 
-def slow(path, content):
+def step(path, content):
     written = write(path, content)
     print(path, flush=True)
-    time.sleep(0.2)
+    sys.stdin.readline()
     return written
 
-Path.write_bytes = slow
+Path.write_bytes = step
 main(prog_name="bfpc")
 """
 
@@ -195,11 +195,15 @@ main(prog_name="bfpc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_process_that_is_ended(folder: Path, number: signal.Signals) -> None:
     expected = contents(folder)
-    command = [sys.executable, "-c", SLOW, "compile", "net.onnx", "-c", "int4"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", STEP_BY_STEP, "compile", "net.onnx", "-c", "int4"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=folder, text=True, bufsize=1, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdin is not None
     assert process.stdout is not None
-    for _ in range(3):  # files of the build
+    for _ in range(2):  # files of the build
         assert ".partial/" in process.stdout.readline()
+        process.stdin.write("\n")
+    assert ".partial/" in process.stdout.readline()
     assert [path for path in folder.iterdir() if path.name.endswith(".partial")]
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
