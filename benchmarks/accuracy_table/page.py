@@ -58,8 +58,8 @@ rounding, the second of the other columns.
 """
 
 LITTLE_TO_GAIN = """\
-`int4, auto` keeps maps at 4 bits, which make nearly all of waifu2x's noise. With the least noisy weights of 2 to 12 bits,
-2.9 times as many bits as int4 has, it gains 0.10 dB: 28.77 to 28.87 dB on the first four photographs.
+`int4, auto` keeps maps at 4 bits, which make nearly all of waifu2x's noise. With the least noisy weights of 2 to 12
+bits, 2.9 times as many bits as int4 has, it gains 0.10 dB: 28.77 to 28.87 dB on the first four photographs.
 """
 
 
