@@ -133,9 +133,15 @@ def pictures_for_four_channels() -> None:
     pictures()
 
 
-def broken_picture() -> None:
+def another_file() -> None:
     Path("pictures").mkdir()
     write("pictures/picture.png", b"no picture")
+
+
+def broken_picture() -> None:
+    pictures()
+    content = Path("pictures/picture.png").read_bytes()
+    write("pictures/picture.png", content[: len(content) // 2])
 
 
 def test_data(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +158,7 @@ def test_data(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     }
     of_pictures: dict[str, Prepare] = {
         "an empty folder": lambda: Path("pictures").mkdir(),
+        "a file that is no picture": another_file,
         "a broken picture": broken_picture,
         "a network that takes no pictures": pictures_for_four_channels,
     }
