@@ -65,7 +65,7 @@ class Section(BaseModel):
 
 
 class Format(Section):
-    """A BFP format without its exponent. Depthwise weights need no more: the taps of a channel are their blocks."""
+    """The format of depthwise weights: the taps of a channel share an exponent."""
 
     mantissa_bits: int = Field(
         8,
@@ -123,8 +123,8 @@ class Formats(Section):
     activation: ActivationFormat = ActivationFormat()
     weight: BlockFormat = BlockFormat()
     depthwise_weight: Format = Format()
-    input: ActivationFormat = ActivationFormat()
-    output: ActivationFormat = ActivationFormat()
+    input: ActivationFormat = Field(ActivationFormat(), title="What differs for the network's inputs")
+    output: ActivationFormat = Field(ActivationFormat(), title="What differs for the network's outputs")
 
 
 class Override(Section):

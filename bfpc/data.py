@@ -260,8 +260,7 @@ def open_picture(path: Path) -> Image.Image:
         picture = Image.open(BytesIO(path.read_bytes()))  # of an open file, broken ones leave handles behind
         picture.load()
     except UnidentifiedImageError:
-        what = "not a picture, in spite of its name"
-        raise DataError(what, where=str(path), fix="remove or replace it") from None
+        raise DataError("not a picture", where=str(path), fix="remove or replace it") from None
     except Exception as error:  # what Pillow raises on broken files is not documented
         raise DataError(f"not a readable picture: {error}", where=str(path), fix="remove or replace it") from None
     return picture

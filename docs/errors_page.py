@@ -17,7 +17,8 @@ the command ends with exit code 2. In Python each is a `bfpc.errors.BfpcError` w
 `fix`. Any other exception is a bug of bfpc: please report it with its traceback.
 
 A command that fails writes no file. What it would have replaced, such as an earlier build, stays as it was. A search
-keeps its measurements, and a training its checkpoints, as a later command goes on from there.
+keeps its measurements, and a training its checkpoints, as a later command goes on from there. No command writes over a
+file that it reads, nor a file into a build but its report.
 
 ## Files of others
 

@@ -328,12 +328,6 @@ def test_a_folder_that_is_no_build(tmp_path: Path, content: str | None) -> None:
     assert "not a build folder" in result.stderr
 
 
-def test_a_terminal_may_lack_letters() -> None:
-    result = CliRunner(charset="ascii").invoke(main, ["compile", "\N{SNOWMAN}.onnx"])
-    assert result.exit_code == 2
-    assert "where: \\u2603.onnx" in result.stderr
-
-
 def test_an_interruption_ends_in_its_own_exit_code(library: Callable[..., None]) -> None:
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt

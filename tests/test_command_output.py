@@ -127,6 +127,12 @@ def test_quiet_is_the_result_alone(arguments: str) -> None:
     assert quiet.stdout == normal.stdout.split("\nNext: ")[0]
 
 
+def test_a_terminal_may_lack_letters() -> None:
+    result = CliRunner(charset="latin-1").invoke(main, ["export", "build", "-o", "\N{SNOWMAN}.onnx"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("\\u2603.onnx: ")
+
+
 def test_errors_are_never_silent() -> None:
     assert "no such config" in run("-q compile model.onnx -c int44").stderr
 

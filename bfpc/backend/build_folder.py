@@ -61,14 +61,17 @@ def check_replaceable(folder: Path) -> None:
     """Raises BuildError where a build cannot be written to `folder` without destroying something else."""
     fix = "give another folder with -o, or remove it"
     try:
-        if not folder.exists() or (folder / MANIFEST).is_file():
-            return
-        occupied = not folder.is_dir() or any(folder.iterdir())
+        free = not folder.exists() or (folder / MANIFEST).is_file()
+        occupied = not free and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
         raise BuildError(f"cannot look into the folder: {error}", where=str(folder), fix=fix) from None
     if occupied:
         what = "a folder that bfpc did not write" if folder.is_dir() else "a file"
         raise BuildError(f"{folder} is {what}", where=str(folder), fix=fix)
+    place = next((path for path in folder.absolute().parents if path.exists()), folder)
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        fix = "check its permissions, or give another folder with -o"
+        raise BuildError(f"{place} is not a folder that can be written", where=str(folder), fix=fix)
 
 
 def nothing_more(folder: Path) -> dict[str, bytes]:

@@ -208,12 +208,10 @@ def _check_sizes(inputs: Sequence[onnx.ValueInfoProto], path: Path) -> None:
 
 
 def _fixing(inputs: Sequence[onnx.ValueInfoProto]) -> str:
-    """Options that fix the first shape with a symbolic axis; its name is to be replaced by a size."""
-    shapes = {
-        tensor.name: [dim.dim_value or dim.dim_param or "SIZE" for dim in tensor.type.tensor_type.shape.dim]
-        for tensor in inputs
-    }
-    name, sizes = next(
-        (name, sizes) for name, sizes in shapes.items() if not all(isinstance(size, int) for size in sizes)
-    )
-    return f"--input_name {name} --input_shape {','.join(map(str, sizes))}"
+    """Options that fix the first shape with a symbolic axis, whose name is to be replaced by a size."""
+    for tensor in inputs:
+        dims = tensor.type.tensor_type.shape.dim
+        if any(dim.dim_value <= 0 for dim in dims):
+            sizes = [str(dim.dim_value) if dim.dim_value > 0 else dim.dim_param or "SIZE" for dim in dims]
+            return f"--input_name {tensor.name} --input_shape {','.join(sizes)}"
+    return ""

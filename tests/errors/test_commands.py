@@ -133,9 +133,16 @@ def pictures_for_four_channels() -> None:
     pictures()
 
 
-def broken_picture() -> None:
+def another_file() -> None:
     Path("pictures").mkdir()
     write("pictures/picture.png", b"no picture")
+
+
+def broken_picture() -> None:
+    pictures()
+    path = Path("pictures/picture.png")
+    Image.effect_noise((64, 64), 64).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
 
 
 def test_data(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +159,7 @@ def test_data(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     }
     of_pictures: dict[str, Prepare] = {
         "an empty folder": lambda: Path("pictures").mkdir(),
+        "a file that is no picture": another_file,
         "a broken picture": broken_picture,
         "a network that takes no pictures": pictures_for_four_channels,
     }
