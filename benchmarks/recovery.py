@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.builds import TRAINED, available, cifar10_pictures, model, photos
+from benchmarks.builds import TRAINED, available, cifar10_pictures, photos, scores_model
 from benchmarks.figures import Figure
 from benchmarks.plain import plain
 from bfpc.config import Config, load_config
@@ -43,7 +43,7 @@ def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
     calibrating = {"images": _counts(name)[0]}
     shared = {"calibration": calibrating, "preprocessing": TRAINED[name].preprocessing.model_dump()}
     configs = variants(changed(load_config(preset), shared))
-    prepared = prepare_network(model(name), configs["plain"], _pictures(name)[0])
+    prepared = prepare_network(scores_model(name), configs["plain"], _pictures(name)[0])
     found: dict[str, float] = {}
     for what, config in configs.items():
         found[what] = _sqnr_db(name, prepared, config, engine)
@@ -100,5 +100,5 @@ def _pictures(name: str) -> tuple[Path, Path]:
 def _sqnr_db(name: str, prepared: Prepared, config: Config, engine: Engine) -> float:
     """Of the outputs of the network that `config` makes, on the pictures that are compared."""
     count, budget = _counts(name)[1], Budget(at_least=0)
-    check = make_check(model(name), prepared, config, budget, _pictures(name)[1], None, count)
+    check = make_check(scores_model(name), prepared, config, budget, _pictures(name)[1], None, count)
     return check(engine, prepared, config, quantize_network(prepared, config)).value
