@@ -92,17 +92,17 @@ def _part_costs(work: LayerWork, tile: Tile, part: range) -> list[tuple[TileCost
     rows: dict[tuple[int, ...], list[Span]] = {}
     for row in spans:
         rows.setdefault(work.vertical.kind(row), []).append(row)
-    alike_rows = sorted(rows.values(), key=lambda alike: alike[-1].output.start)
-    if not work.keeps_weights(tile):
-        return [
-            (_tile_cost(work, alike[-1], column, part, True), len(alike)) for alike in alike_rows for column in columns
-        ]
-    others = [
-        (_tile_cost(work, alike[-1], column, part, False), len(alike) - (alike[0] is spans[0] and column is columns[0]))
-        for alike in alike_rows
+    by_last = sorted(rows.values(), key=lambda alike: alike[-1].output.start)
+    keeps = work.keeps_weights(tile)
+    costs = [
+        (
+            _tile_cost(work, alike[-1], column, part, not keeps),
+            len(alike) - (keeps and alike[0] is spans[0] and column is columns[0]),
+        )
+        for alike in by_last
         for column in columns
     ]
-    return [(_tile_cost(work, spans[0], columns[0], part, True), 1), *others]
+    return [(_tile_cost(work, spans[0], columns[0], part, True), 1), *costs] if keeps else costs
 
 
 def _start(work: LayerWork) -> int:

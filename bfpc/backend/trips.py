@@ -18,7 +18,7 @@ from bfpc.backend.architecture import BEAT_BITS, MIN_STEP_CYCLES
 from bfpc.backend.bit_packing import WORD_BITS
 from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.geometry import Span
-from bfpc.backend.layer_work import LayerWork, pools_in_order
+from bfpc.backend.layer_work import LayerWork, Tile, pools_in_order
 from bfpc.backend.map_trips import (
     PIECE,
     Counts,
@@ -182,8 +182,7 @@ def _residual_trips(
 
 def part_trips(work: LayerWork, program: LayerProgram) -> list[PartTrips]:
     """The parts of a layer's output channels, in which all spatial tiles are alike."""
-    size, tiles = program.part_channel_tiles, len(work.channel_tiles)
-    parts = (range(first, min(first + size, tiles)) for first in range(0, tiles, size))
+    parts = work.parts(Tile(program.tile_height, program.tile_width, program.channel_parts))
     return [PartTrips(part, _weight_trips(work, program, part)) for part in parts]
 
 
