@@ -57,11 +57,6 @@ ends in a softmax, its input is the output here. Bits per weight include exponen
 rounding, the second of the other columns.
 """
 
-LITTLE_TO_GAIN = """\
-`int4, auto` keeps maps at 4 bits, which make nearly all of waifu2x's noise. With the least noisy weights of 2 to 12
-bits, 2.9 times as many bits as int4 has, it gains 0.10 dB: 28.77 to 28.87 dB on the first four photographs.
-"""
-
 
 def accuracy_page(results: Results) -> str:
     """The whole page."""
@@ -94,7 +89,7 @@ def _recipe(network: Network) -> tuple[str, ...]:
 
 def _bars(results: Results) -> str:
     rows = [_bar(bar, results) for bar in all_bars()]
-    return f"## The bars\n\n{_table(('network', 'what', 'measured', 'at least', ''), rows)}\n{LITTLE_TO_GAIN}"
+    return f"## The bars\n\n{_table(('network', 'what', 'measured', 'at least', ''), rows)}"
 
 
 def _bar(bar: Bar, results: Results) -> tuple[str, ...]:
