@@ -221,11 +221,6 @@ def _array_cycles(work: LayerWork, row: Span, column: Span, part: range, reads_w
 
 
 def _weight_cycles(work: LayerWork, part: range) -> int:
-    """Cycles of unpacking the weights and parameters of a part's channel tiles."""
-    parameters = work.parameters
-    fields = int(parameters.bias_bits > 0) + parameters.has_slope
-    fields += not parameters.dense and parameters.weight_format is not None  # depthwise exponents
-    return sum(
-        fields * (len(tile) + PIPELINE_DEPTH) + work.steps * _step_records(work, len(tile)) + PIPELINE_DEPTH
-        for tile in work.channel_tiles[part.start : part.stop]
-    )
+    """Cycles of unpacking the parameters and weights of a part's channel tiles."""
+    tiles = work.channel_tiles[part.start : part.stop]
+    return sum(len(tile) + work.steps * _step_records(work, len(tile)) for tile in tiles) + PIPELINE_DEPTH

@@ -100,7 +100,7 @@ class LayerProcesses:
         beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + PORT_DEPTH, late=self.dram.name)
         records = max(int(part.steps.max()) for part in self.tiles[0].weights)
         steps = Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH)
-        parameters = Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH)
+        parameters = Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH, PIPELINE_DEPTH)
         self._start(_read_weights(flow, reads, self.tiles, self.dram, beats))
         self._start(_unpack_weights(flow, unpacks, self.tiles, beats, steps, parameters))
         return steps, parameters
@@ -142,17 +142,15 @@ def _read_weights(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], 
 def _unpack_weights(
     flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, steps: Fifo, parameters: Fifo
 ) -> Events:
-    """Loops over the fields of a channel tile's parameters, each with a pipeline of its own, then over its steps."""
+    """Channel tile after channel tile its parameters, then its steps."""
     for tile in tiles:
         for part in tile.weights:
             ready = yield from beats.take(int(part.beats[0]))
             yield from make(flow, process, part.parameters, ready, beats.late, parameters, 1)
-            yield from flow.refill(process, part.fields * PIPELINE_DEPTH)
             for trips, count in part.pieces:
                 ready = yield from beats.take(count)
                 yield from make(flow, process, trips, ready, beats.late, steps, trips)
-            yield from flow.refill(process, PIPELINE_DEPTH)
-        yield from flow.end_tile(process, 0)
+        yield from flow.end_tile(process, PIPELINE_DEPTH)
 
 
 @dataclass

@@ -32,18 +32,15 @@ from bfpc.backend.map_trips import (
 )
 from bfpc.backend.program import LayerProgram
 from bfpc.backend.weight_image import TABLE_WORDS
-from bfpc.backend.weight_stream import SLOPE_BITS
 
 
 @dataclass(frozen=True)
 class WeightTrips:
     """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array.
 
-    parameters: trips, of a loop for each of `fields`. beats: beats of the stream that the parameters and then every
-    step take; [1 + steps].
+    beats: beats of the stream that the parameters and then every step take; [1 + steps].
     """
 
-    fields: int
     parameters: int
     steps: Counts
     beats: Counts
@@ -145,15 +142,12 @@ def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
 def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
     cycles, sums = tile.by_process, len(tile.weights) * tile.array.positions
     planned = tile.features.planned + (0 if tile.residual is None else tile.residual.planned)
-    fields = sum(part.parameters for part in tile.weights)
-    weighted = "unpack_dense" if work.parameters.dense else "unpack_depthwise"
     return {
         "plan_region": planned,
         "read_bursts": cycles["feature reads"] + cycles["residual reads"],
         "unpack_region": cycles["features"] + cycles["residuals"],
         "read_weights": cycles["weight reads"],
-        "unpack_field": fields,
-        "make_pass_taps" if work.parameters.weight_format is None else weighted: cycles["weights"] - fields,
+        "unpack_weights": cycles["weights"],
         "sum_windows" if work.windows else "accumulate_steps": cycles["array"],
         "finish_positions": sums,
         _pooling(work, tile): sums,
@@ -192,15 +186,12 @@ def _weight_trips(work: LayerWork, program: LayerProgram, part: range) -> tuple[
     first_bit = WORD_BITS * program.weight_address + work.channel_tiles[part[0]].start * parameters.channel_bits
     position, read = first_bit % BEAT_BITS, 0
     for tile in work.channel_tiles[part.start : part.stop]:
-        offset_bits = 0 if parameters.dense or parameters.weight_format is None else program.weight_exponent_bits
-        fields = (parameters.bias_bits, SLOPE_BITS * parameters.has_slope, offset_bits)
         records, bits = _step_records(work, program, len(tile))
-        ends = position + len(tile) * sum(fields) + np.concatenate([[0], np.cumsum(records * bits)])
+        ends = position + len(tile) * parameters.parameter_bits + np.concatenate([[0], np.cumsum(records * bits)])
         beats = np.maximum(beats_of(ends), 1) if parameters.channel_bits else np.zeros_like(ends)
         taken = np.diff(beats, prepend=read)
         steps = np.where(bits > BEAT_BITS, taken[1:], records)
-        used = sum(bits > 0 for bits in fields)
-        parts.append(WeightTrips(used, used * len(tile), steps, taken))
+        parts.append(WeightTrips(len(tile), steps, taken))
         position, read = int(ends[-1]), int(beats[-1])
     return tuple(parts)
 

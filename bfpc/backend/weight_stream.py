@@ -1,10 +1,11 @@
 """One layer's parameters as a bit-dense stream, in the order the accelerator uses them.
 
-For each tile of k_vec output channels the stream holds biases, slopes (PRelu), and then
+For each tile of k_vec output channels the stream holds each channel's parameters: bias, slope (PRelu) and exponent
+offset (depthwise). Then
 
 - dense: for each vector of c_vec input channels, each tap, each output channel: the vector's blocks, each its exponent
   offset and its mantissas; input channels that do not exist take no bits;
-- depthwise: one exponent offset per channel, then for each tap one mantissa per channel;
+- depthwise: for each tap one mantissa per channel;
 - pass: nothing.
 """
 
@@ -55,6 +56,16 @@ class ParameterLayout:
         return tuple(range(start, min(start + self.k_vec, self.channels)) for start in starts)
 
     @property
+    def offset_bits(self) -> int:
+        """Bits of the exponent offset that a depthwise channel has for all of its taps."""
+        return 0 if self.dense or self.weight_format is None else self.weight_format.exponent_bits
+
+    @property
+    def parameter_bits(self) -> int:
+        """Bits of what the tail needs of one output channel."""
+        return self.bias_bits + SLOPE_BITS * self.has_slope + self.offset_bits
+
+    @property
     def channel_bits(self) -> int:
         """Bits of one output channel; a tile has this many per channel."""
         return self.bias_bits + SLOPE_BITS * self.has_slope + self.weight_bits
@@ -82,22 +93,21 @@ def pack_layer(parameters: LayerParameters, layout: ParameterLayout) -> Words:
 
 
 def _pack_tile(parameters: LayerParameters, layout: ParameterLayout, tile: range) -> Bits:
-    part = slice(tile.start, tile.stop)
-    sections: list[Bits] = []
+    part, weight = slice(tile.start, tile.stop), parameters.weight
+    fields: list[Bits] = []  # [channels, bits]
     if parameters.bias is not None:
-        sections.append(to_bits(parameters.bias[part], layout.bias_bits).reshape(-1))
+        fields.append(to_bits(parameters.bias[part], layout.bias_bits))
     if parameters.slope is not None:
-        sections.append(to_bits(parameters.slope[part], SLOPE_BITS).reshape(-1))
-    if (weight := parameters.weight) is not None:
-        tensor = BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part])
-        sections += _pack_dense(tensor, layout.c_vec) if layout.dense else _pack_depthwise(tensor)
+        fields.append(to_bits(parameters.slope[part], SLOPE_BITS))
+    if layout.offset_bits and weight is not None:
+        fields.append(to_bits(weight.offsets[part], layout.offset_bits))
+    sections = [np.concatenate(fields, axis=1).reshape(-1)] if fields else []
+    if weight is not None and layout.dense:
+        sections += _pack_dense(BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part]), layout.c_vec)
+    elif weight is not None:
+        mantissas = weight.mantissas[part, 0].transpose(1, 2, 0)
+        sections.append(to_bits(mantissas, weight.format.mantissa_bits).reshape(-1))
     return np.concatenate(sections)
-
-
-def _pack_depthwise(weight: BfpTensor) -> list[Bits]:
-    offsets = to_bits(weight.offsets, weight.format.exponent_bits)
-    mantissas = to_bits(weight.mantissas[:, 0].transpose(1, 2, 0), weight.format.mantissa_bits)
-    return [offsets.reshape(-1), mantissas.reshape(-1)]
 
 
 def _pack_dense(weight: BfpTensor, c_vec: int) -> list[Bits]:
@@ -152,18 +162,22 @@ def unpack_layer(words: Words, layout: ParameterLayout) -> LayerParameters:
 
 def _unpack_tile(bits: Bits, layout: ParameterLayout, channels: int) -> LayerParameters:
     stream = _BitReader(bits)
-    bias = stream.take((channels,), layout.bias_bits, signed=True) if layout.bias_bits else None
-    slope = stream.take((channels,), SLOPE_BITS, signed=True) if layout.has_slope else None
+    fields = _BitReader(stream.take_bits(channels * layout.parameter_bits).reshape(channels, -1))
+    bias = from_bits(fields.take_bits(layout.bias_bits), signed=True) if layout.bias_bits else None
+    slope = from_bits(fields.take_bits(SLOPE_BITS), signed=True) if layout.has_slope else None
     weight = None
     if layout.weight_format is not None and layout.weight_shape is not None:
         shape = (channels, *layout.weight_shape[1:])
-        unpack = _unpack_dense if layout.dense else _unpack_depthwise
-        weight = unpack(stream, layout.weight_format, shape, layout.c_vec)
+        if layout.dense:
+            weight = _unpack_dense(stream, layout.weight_format, shape, layout.c_vec)
+        else:
+            offsets = from_bits(fields.take_bits(layout.offset_bits), signed=False)
+            weight = _unpack_depthwise(stream, layout.weight_format, shape, offsets)
     return LayerParameters(channels, weight, bias, slope)
 
 
 class _BitReader:
-    """Takes fields off the front of a stream."""
+    """Takes fields off the front of a stream, or of each of several: bits [..., bits]."""
 
     def __init__(self, bits: Bits) -> None:
         self._bits, self._position = bits, 0
@@ -171,17 +185,15 @@ class _BitReader:
     def take_bits(self, count: int) -> Bits:
         start = self._position
         self._position += count
-        return self._bits[start : self._position]
-
-    def take(self, shape: tuple[int, ...], width: int, *, signed: bool) -> NDArray[np.int64]:
-        bits = self.take_bits(int(np.prod(shape)) * width)
-        return from_bits(bits.reshape(*shape, width), signed=signed)
+        return self._bits[..., start : self._position]
 
 
-def _unpack_depthwise(stream: _BitReader, format: BfpFormat, shape: tuple[int, int, int, int], c_vec: int) -> BfpTensor:
+def _unpack_depthwise(
+    stream: _BitReader, format: BfpFormat, shape: tuple[int, int, int, int], offsets: NDArray[np.int64]
+) -> BfpTensor:
     channels, _, height, width = shape
-    offsets = stream.take((channels,), format.exponent_bits, signed=False)
-    mantissas = stream.take((height, width, channels), format.mantissa_bits, signed=True)
+    bits = stream.take_bits(height * width * channels * format.mantissa_bits)
+    mantissas = from_bits(bits.reshape(height, width, channels, format.mantissa_bits), signed=True)
     return BfpTensor(format, mantissas.transpose(2, 0, 1)[:, None].astype(np.int16), offsets.astype(np.uint8))
 
 

@@ -269,15 +269,21 @@ def weight_tiles(case: LayerCase, architecture: Architecture) -> list[list[tuple
     tiles = []
     for start in range(0, case.bias.size, architecture.k_vec):
         channels = range(start, min(start + architecture.k_vec, case.bias.size))
-        tile = [(int(case.bias[k]), case.bias_bits) for k in channels]
-        if isinstance(case.op.tail.activation, PRelu):
-            tile += [(int(case.slope[k]), 16) for k in channels]
+        tile = [field for k in channels for field in _parameter_fields(case, k)]
         if isinstance(case.op, Conv):
             tile += _dense_fields(case, channels, architecture.c_vec)
         elif isinstance(case.op, Depthwise):
             tile += _depthwise_fields(case, channels)
         tiles.append(tile)
     return tiles
+
+
+def _parameter_fields(case: LayerCase, channel: int) -> Iterator[tuple[int, int]]:
+    yield int(case.bias[channel]), case.bias_bits
+    if isinstance(case.op.tail.activation, PRelu):
+        yield int(case.slope[channel]), 16
+    if isinstance(case.op, Depthwise):
+        yield int(case.weight_offsets[channel]), case.weight_format.exponent_bits
 
 
 def weight_stream(case: LayerCase, architecture: Architecture) -> NDArray[np.uint64]:
@@ -307,7 +313,6 @@ def _by_windows(op: Layer, architecture: Architecture) -> bool:
 
 
 def _depthwise_fields(case: LayerCase, channels: range) -> Iterator[tuple[int, int]]:
-    yield from ((int(case.weight_offsets[k]), case.weight_format.exponent_bits) for k in channels)
     for ky, kx in np.ndindex(case.op.kernel):
         yield from ((int(case.weights[k, ky, kx]), case.weight_format.mantissa_bits) for k in channels)
 

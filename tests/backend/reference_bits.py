@@ -35,12 +35,16 @@ def feature_words(tensor: BfpTensor, group: int) -> list[int]:
     return result
 
 
+def _tail_parameters(bias: list[int], bias_bits: int, slope: list[int], channel: int) -> str:
+    """What a channel's tail needs beside the weights; lists are empty where layers have none."""
+    return (field(bias[channel], bias_bits) if bias else "") + (field(slope[channel], 16) if slope else "")
+
+
 def dense_tile(
     weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range, c_vec: int
 ) -> str:
     """One channel tile of a dense layer's weight stream."""
-    stream = "".join(field(bias[k], bias_bits) for k in channels if bias)
-    stream += "".join(field(slope[k], 16) for k in channels if slope)
+    stream = "".join(_tail_parameters(bias, bias_bits, slope, k) for k in channels)
     _, inputs, height, width = weight.mantissas.shape
     size = weight.format.block_size
     for first in range(0, inputs, c_vec):
@@ -55,9 +59,9 @@ def dense_tile(
 
 def depthwise_tile(weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range) -> str:
     """One channel tile of a depthwise layer's weight stream."""
-    stream = "".join(field(bias[k], bias_bits) for k in channels if bias)
-    stream += "".join(field(slope[k], 16) for k in channels if slope)
-    stream += "".join(field(weight.offsets[k], weight.format.exponent_bits) for k in channels)
+    stream = ""
+    for k in channels:
+        stream += _tail_parameters(bias, bias_bits, slope, k) + field(weight.offsets[k], weight.format.exponent_bits)
     for ky, kx in np.ndindex(weight.mantissas.shape[2:]):
         for k in channels:
             stream += field(weight.mantissas[k, 0, ky, kx], weight.format.mantissa_bits)

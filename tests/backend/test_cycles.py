@@ -26,7 +26,7 @@ KEPT = replace(SMALL, weight_beats=64)
 # The loops of each process of the cost model.
 LOOPS = {
     "load": ("unpack_region",),
-    "weights": ("unpack_field", "unpack_dense", "unpack_depthwise", "make_pass_taps"),
+    "weights": ("unpack_weights",),
     "array": ("accumulate_steps", "sum_windows"),
     "tail": ("pool_windows", "pool_channel_tile", "pool_disjoint_windows", "forward"),
     "store": ("pack_outputs",),

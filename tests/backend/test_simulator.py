@@ -24,7 +24,7 @@ SLOW = replace(ARCHITECTURE, dram_gigabytes_per_second=0.3)  # a byte per cycle
 # The loops of a process, where they are of no other one.
 LOOPS = {
     "weight reads": ("read_weights",),
-    "weights": ("unpack_field", "unpack_dense", "unpack_depthwise", "make_pass_taps"),
+    "weights": ("unpack_weights",),
     "array": ("accumulate_steps", "sum_windows"),
     "tail": ("forward", "pool_windows", "pool_channel_tile", "pool_disjoint_windows"),
     "store": ("pack_outputs",),
