@@ -44,6 +44,7 @@ from bfpc.passes.split_channels import split_channels
 from bfpc.passes.split_groups import split_groups
 from bfpc.passes.split_kernels import split_kernels
 from bfpc.passes.split_pools import split_pools
+from bfpc.passes.stream_maps import stream_maps
 from bfpc.passes.view_channels import view_channels
 from bfpc.progress import Progress, silent, step
 from bfpc.runtime.host_tensors import add_host_tensors
@@ -193,6 +194,7 @@ def quantizing_passes(config: Config, prepared: Prepared, progress: Progress) ->
         "quantize-weights": partial(quantize_weights, config=config),
         **({"adjust-layers": adjust} if chosen.compensate_rounding or chosen.correct_bias else {}),
         "prove-accumulators": prove_accumulators,
+        "stream-maps": partial(stream_maps, window=config.architecture.largest_window),
     }
 
 

@@ -72,7 +72,8 @@ def verify(
     if not trust:
         _check_functions(build, metric)
     scoring = _open_scoring(build.config, metric, signature, labels, data.names)
-    emulator = step(progress, "preparing", lambda: emulator_device(build.graph, trace_names(build.graph)))
+    names = [node.name for node in build.graph.layers]
+    emulator = step(progress, "preparing", lambda: emulator_device(build.graph, names))
     simulation = step(progress, "compiling the C++", lambda: _simulation(build)) if csim else None
     networks, warnings = _prepare(build, model, signature, emulator, scoring, bits_suffice=csim)
     difference: str | None = None

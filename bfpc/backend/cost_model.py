@@ -37,6 +37,7 @@ from bfpc.backend.geometry import Span
 from bfpc.backend.layer_work import BuffersUsed, LayerWork, Tile, buffers_used, pools_in_order
 from bfpc.backend.program import LAYER_WORDS
 from bfpc.backend.weight_image import TABLE_WORDS
+from bfpc.backend.window_trips import window_trips
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
 MEMORY_LATENCY = 100
@@ -130,9 +131,11 @@ def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weig
     }
     in_dram = sum(words for role, words in maps.items() if role not in work.on_chip)
     if reads_weights:
-        in_dram += words_for(work.part_channels(part) * work.parameters.channel_bits)
+        in_dram += words_for(work.part_channels(part) * work.channel_bits)
     read_on_chip = sum(words for role, words in maps.items() if role in work.on_chip - {"output"})
-    tiles, positions = len(part), len(row.array) * len(column.array)
+    sliding = window_trips(work, row, column)
+    tiles, moving = len(part), 0 if sliding is None else sliding.cycles
+    positions = len(row.array) * len(column.array) if sliding is None else sliding.count
     windows = 0
     if work.pool is not None and not pools_in_order(work.pool, len(column.output)):
         windows = len(row.output) * len(column.output) * math.prod(work.pool.kernel) + 2 * PIPELINE_DEPTH
@@ -142,6 +145,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weig
         processes={
             "load": _load_cycles(work, row, column),
             "array": _array_cycles(work, row, column, part, reads_weights),
+            "windows": tiles * moving,
             "weights": _weight_cycles(work, part),
             "residual": tiles * _record_cycles(work.residual, *residual) if work.residual else 0,
             "tail": tiles * (positions + windows),
@@ -221,6 +225,7 @@ def _array_cycles(work: LayerWork, row: Span, column: Span, part: range, reads_w
 
 
 def _weight_cycles(work: LayerWork, part: range) -> int:
-    """Cycles of unpacking the parameters and weights of a part's channel tiles."""
+    """Cycles of unpacking the parameters and weights of a part's channel tiles, those of a layer behind as well."""
     tiles = work.channel_tiles[part.start : part.stop]
-    return sum(len(tile) + work.steps * _step_records(work, len(tile)) for tile in tiles) + PIPELINE_DEPTH
+    own = sum(len(tile) + work.steps * _step_records(work, len(tile)) for tile in tiles) + PIPELINE_DEPTH
+    return own if work.behind is None else own + _weight_cycles(work.behind, part)

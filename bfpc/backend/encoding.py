@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from bfpc.backend.layer_work import LayerWork, Tile
 from bfpc.backend.memory_plan import MemoryPlan
 from bfpc.backend.program import ActivationMode, ArrayMode, LayerProgram, PadMode, PoolMode, ResidualMode
@@ -35,16 +38,43 @@ NO_FORMAT = BfpFormat(0, 0, 0, signed=False)  # of a tensor that a layer does no
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1  # bounds that never clip
 
 
-def encode_layer(
+def encode_run(
+    graph: Graph,
+    run: Sequence[Node],
+    work: LayerWork,
+    tile: Tile,
+    memory: MemoryPlan,
+    images: Mapping[str, LayerImage],
+) -> tuple[LayerProgram, ...]:
+    """The program records of quantized layers that run together: tiles, and where they lie, are of what the last stores."""
+    if work.behind is None:
+        return (_encode_layer(graph, run[0], work, tile, memory, images[run[0].name]),)
+    first, last = run
+    behind = _encode_layer(graph, last, work.behind, tile, memory, images[last.name])
+    record = _encode_layer(graph, first, work, tile, memory, images[first.name])
+    map_height, map_width = work.behind.input.shape[1:]
+    return (
+        replace(
+            record,
+            output_address=behind.output_address,
+            output_height=map_height,
+            output_width=map_width,
+            output_words=0,
+        ),
+        replace(behind, keeps_weights=record.keeps_weights),
+    )
+
+
+def _encode_layer(
     graph: Graph, node: Node, work: LayerWork, tile: Tile, memory: MemoryPlan, image: LayerImage
 ) -> LayerProgram:
     """The program record of a quantized layer."""
     op, arithmetic = node.layer, layer_arithmetic(node)
     channels, height, width = work.input.shape
-    output_format = work.output.format
+    output_format = graph.format(node.name)
     fields = {
         "array_mode": ARRAY_MODES[type(op)],
-        "input_address": memory.addresses[node.inputs["x"]],
+        "input_address": memory.addresses.get(node.inputs["x"], 0),
         "input_channels": channels,
         "input_height": height,
         "input_width": width,
@@ -62,7 +92,7 @@ def encode_layer(
         "table_offset": arithmetic.table_offset,
         **_pool_fields(op.tail.pool),
         "reciprocal_shift": arithmetic.reciprocal_shift,
-        "output_address": memory.addresses[node.name],
+        "output_address": memory.addresses.get(node.name, 0),
         "output_height": work.output.shape[1],
         "output_width": work.output.shape[2],
         **_format_fields("output", output_format),
@@ -94,6 +124,7 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
         "vectors": work.vectors,
         "kernel_height": op.kernel[0],
         "kernel_width": op.kernel[1],
+        "streams": int(isinstance(op, Conv) and op.streams),
         "depthwise_windows": int(work.windows),
         "weight_digits": work.weight_digits,
         "activation_digits": work.activation_digits,

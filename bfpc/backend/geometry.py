@@ -13,7 +13,7 @@ class Span:
     """Positions of a tile: outputs; the array's, before pooling; the inputs that it holds; and those in the map.
 
     The inputs include the halo. Beyond the map they are zeros to be held, unless the layer finds edges or reflections
-    there: these are in the map.
+    there, which are in the map, or sees zeros without holding any.
     """
 
     output: range
@@ -24,7 +24,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Axis:
-    """A layer along one axis: sizes of its maps, then filter and pooling window. Without pooling the window is 1."""
+    """A layer along one axis: sizes of its maps, then filter and pooling window. Without pooling the window is 1.
+
+    Where the map streams to a depthwise layer behind, that one's filter and map take the place of pooling. clips:
+    whether inputs are in the map only, as depthwise windows see zeros beyond it without holding any.
+    """
 
     input_size: int
     array_size: int
@@ -38,6 +42,7 @@ class Axis:
     pool_pad: int
     input_dilation: int = 1
     pad_mode: PadMode = "zero"
+    clips: bool = False
 
     def spans(self, tile: int) -> list[Span]:
         """The tiles of `tile` outputs, first to last; the last may be smaller."""
@@ -45,7 +50,7 @@ class Axis:
         return [self.span(range(start, min(start + tile, self.output_size))) for start in starts]
 
     def span(self, output: range) -> Span:
-        first = max(0, output.start * self.pool_stride - self.pool_pad)
+        first = max(0, self.window_start(output))
         last = min(self.array_size, (output.stop - 1) * self.pool_stride - self.pool_pad + self.pool_kernel)
         array = range(first, last)
         region = self._region(array)
@@ -54,9 +59,11 @@ class Axis:
 
     def _region(self, array: range) -> range:
         """The inputs that the taps of array positions see, those beyond the map mapped back into it."""
-        place = array.start * self.stride - self.pad  # of the first tap, in the dilated map
+        place = self.place(array)
         last_place = (array.stop - 1) * self.stride - self.pad + (self.kernel - 1) * self.dilation
         first, last = -(-place // self.input_dilation), last_place // self.input_dilation
+        if self.clips:
+            return range(max(0, first), min(self.input_size, last + 1))
         if self.pad_mode == "zero":
             return range(first, last + 1)
         end = self.input_size - 1
@@ -68,7 +75,7 @@ class Axis:
 
         Where the map is dilated a tap meets only those at which it sees no zero between the map's positions.
         """
-        places = [array.start * self.stride - self.pad + tap * self.dilation for tap in range(self.kernel)]
+        places = [self.place(array) + tap * self.dilation for tap in range(self.kernel)]
         firsts = [-place % self.input_dilation for place in places]  # stride and dilation are 1 if this is not 0
         return [
             ((place + first) // self.input_dilation, len(range(first, len(array), self.input_dilation)))
@@ -82,7 +89,16 @@ class Axis:
     def kind(self, span: Span) -> tuple[int, ...]:
         """Equal for spans in which the array does the same work."""
         phase = span.array.start % self.input_dilation
-        return len(span.output), len(span.array), len(span.region), len(span.inside), phase
+        beyond = self.window_start(span.output) - span.array.start, self.place(span.array) - span.region.start
+        return len(span.output), len(span.array), len(span.region), len(span.inside), phase, *beyond
+
+    def window_start(self, output: range) -> int:
+        """The array position at which the first of these outputs' windows begins; it may lie beyond the map."""
+        return output.start * self.pool_stride - self.pool_pad
+
+    def place(self, array: range) -> int:
+        """What the first tap sees at the first of these array positions: a place in the dilated map, or beyond it."""
+        return array.start * self.stride - self.pad
 
     def find(self, position: int) -> int:
         """Where the array finds an input position: beyond the map at the nearest, or the mirrored one, or as it is."""
@@ -92,7 +108,7 @@ class Axis:
         return end - abs(end - abs(position)) if self.pad_mode == "reflect" else position
 
 
-def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair) -> tuple[Axis, Axis]:
+def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair, *, clips: bool) -> tuple[Axis, Axis]:
     """A layer's vertical and horizontal axis; sizes are (height, width)."""
     pool = op.tail.pool
     vertical, horizontal = (
@@ -109,6 +125,7 @@ def layer_axes(op: Layer, input_size: Pair, array_size: Pair, output_size: Pair)
             0 if pool is None else pool.pads[axis],
             op.input_dilation[axis],
             op.pad_mode,
+            clips,
         )
         for axis in (0, 1)
     )

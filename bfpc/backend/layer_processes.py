@@ -25,7 +25,7 @@ from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.map_trips import PIECE, RegionTrips
 from bfpc.backend.memories import PORT_DEPTH, Sizes
 from bfpc.backend.program import LAYER_WORDS, LayerProgram
-from bfpc.backend.trips import TileTrips
+from bfpc.backend.trips import TileTrips, WeightTrips
 from bfpc.backend.weight_image import TABLE_WORDS
 
 WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
@@ -38,6 +38,8 @@ class LayerProcesses:
         self.work, self.program, self.tiles = work, program, tiles
         self.processes: list[Process] = []
         self.array = self._process("array")
+        slides = tiles[0].windows is not None
+        self.windows = self._process("windows") if slides else self.array
         self.tail, self.store, self.writes = map(self._process, ("tail", "store", "writes"))
         self.flow = Dataflow(self.array)
         self.dram = Memory("DRAM", work.architecture.dram_bytes_per_cycle, MEMORY_LATENCY)
@@ -61,16 +63,22 @@ class LayerProcesses:
         residual = [tile.residual for tile in self.tiles if tile.residual is not None]
         vectors = self._load("feature", "input", features, self.array)
         residuals = self._load("residual", "residual", residual, self.tail)
-        steps, parameters = self._load_weights()
-        sums = Fifo(flow, (self.array, self.tail), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH)
+        weights = self._load_weights()
+        slides = self.windows is not self.array
+        # Without windows a loop hands the sums on as they are.
+        latency = PIPELINE_DEPTH if slides else 2 * PIPELINE_DEPTH
+        sums = Fifo(flow, (self.windows, self.tail), STEP_FIFO_DEPTH + PIECE, latency)
+        made = Fifo(flow, (self.array, self.windows), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH) if slides else sums
         outputs = Fifo(flow, (self.tail, self.store), OUTPUT_FIFO_DEPTH, 3 * PIPELINE_DEPTH)  # of three loops
         beats = Fifo(flow, (self.store, self.writes), Sizes(self.work.architecture).chunk_fifo_depth, PIPELINE_DEPTH)
         for events in (
-            _run_array(flow, self.array, self.tiles, vectors, steps, sums),
-            _run_tail(flow, self.tail, self.tiles, sums, parameters, residuals, outputs, self.program),
+            _run_array(flow, self.array, self.tiles, vectors, weights.steps, made),
+            _run_tail(flow, self.tail, self.tiles, sums, weights.parameters, residuals, outputs, self.program),
             _pack_outputs(flow, self.store, self.tiles, outputs, beats),
         ):
             self._start(events)
+        if slides:
+            self._start(_run_windows(flow, self.windows, self.tiles, made, weights, sums))
         memory = self.on_chip_writes if "output" in self.work.on_chip else self.dram
         yield self._start(_write_beats(flow, self.writes, self.tiles, beats, memory))
 
@@ -94,16 +102,31 @@ class LayerProcesses:
         self._start(_unpack_region(flow, unpacks, regions, beats, records))
         return records
 
-    def _load_weights(self) -> tuple[Fifo, Fifo]:
-        """The two processes of the weights, and the FIFOs of steps and of the tail's parameters."""
+    def _load_weights(self) -> _WeightFifos:
+        """The two processes of the weights, and the FIFOs of what they make."""
         flow, reads, unpacks = self.flow, self._process("weight reads"), self._process("weights")
         beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + PORT_DEPTH, late=self.dram.name)
         records = max(int(part.steps.max()) for part in self.tiles[0].weights)
-        steps = Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH)
-        parameters = Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH, PIPELINE_DEPTH)
+        window = self.work.architecture.depthwise_window
+        made = _WeightFifos(
+            steps=Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH),
+            taps=Fifo(flow, (unpacks, self.windows), window**2 + 1, PIPELINE_DEPTH),
+            map_parameters=Fifo(flow, (unpacks, self.windows), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
+            parameters=Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
+        )
         self._start(_read_weights(flow, reads, self.tiles, self.dram, beats))
-        self._start(_unpack_weights(flow, unpacks, self.tiles, beats, steps, parameters))
-        return steps, parameters
+        self._start(_unpack_weights(flow, unpacks, self.tiles, beats, made))
+        return made
+
+
+@dataclass(frozen=True)
+class _WeightFifos:
+    """What is unpacked of weights: for the array, for windows and a map that streams to them, and for the tail."""
+
+    steps: Fifo
+    taps: Fifo
+    map_parameters: Fifo
+    parameters: Fifo
 
 
 def _read_region(
@@ -140,17 +163,28 @@ def _read_weights(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], 
 
 
 def _unpack_weights(
-    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, steps: Fifo, parameters: Fifo
+    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, made: _WeightFifos
 ) -> Events:
-    """Channel tile after channel tile its parameters, then its steps."""
+    """Channel tile after channel tile its parameters, then its steps; where a map streams, first what is behind."""
     for tile in tiles:
         for part in tile.weights:
-            ready = yield from beats.take(int(part.beats[0]))
-            yield from make(flow, process, part.parameters, ready, beats.late, parameters, 1)
-            for trips, count in part.pieces:
-                ready = yield from beats.take(count)
-                yield from make(flow, process, trips, ready, beats.late, steps, trips)
+            if part.behind is not None:
+                yield from _unpack_part(flow, process, part.behind, beats, made.parameters, made.taps)
+                yield from _unpack_part(flow, process, part, beats, made.map_parameters, made.steps)
+            else:
+                steps = made.steps if tile.windows is None else made.taps
+                yield from _unpack_part(flow, process, part, beats, made.parameters, steps)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
+
+
+def _unpack_part(
+    flow: Dataflow, process: Process, part: WeightTrips, beats: Fifo, parameters: Fifo, steps: Fifo
+) -> Events:
+    ready = yield from beats.take(int(part.beats[0]))
+    yield from make(flow, process, part.parameters, ready, beats.late, parameters, 1)
+    for trips, count in part.pieces:
+        ready = yield from beats.take(count)
+        yield from make(flow, process, trips, ready, beats.late, steps, trips)
 
 
 @dataclass
@@ -183,7 +217,8 @@ def _run_array(
         array.missing = tile.features.vectors
         yield from array.advance(tile.array.fill)
         for part in tile.weights:
-            for cycles, (records, _) in zip(tile.array.steps.tolist(), part.pieces, strict=True):
+            records_of_steps = part.steps.tolist() if tile.array.steps.size else []  # windows take the taps
+            for cycles, records in zip(tile.array.steps.tolist(), records_of_steps, strict=True):
                 ready = yield from steps.take(records)
                 yield from flow.wait_until(process, ready.last, steps.late)
                 yield from array.advance(cycles)
@@ -192,6 +227,28 @@ def _run_array(
         yield from flow.end_tile(process, PIPELINE_DEPTH)
         flow.mark()
     flow.finish(process, Process("end", waits_for=sums.consumer))
+
+
+def _run_windows(
+    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], made: Fifo, weights: _WeightFifos, sums: Fifo
+) -> Events:
+    """Positions of a map enter, row after row; where it streams they are the array's sums, quantized first."""
+    for tile in tiles:
+        assert tile.windows is not None
+        for part in tile.weights:
+            if part.behind is not None:
+                ready = yield from weights.map_parameters.take(1)
+                yield from flow.wait_until(process, ready.last, weights.map_parameters.late)
+            taps = tile.windows.taps
+            for trips, entering, complete in tile.windows.pieces:
+                ready = yield from made.take(entering)
+                other = yield from weights.taps.take(min(taps, trips))
+                taps -= min(taps, trips)
+                late = made.late if ready.last >= other.last else weights.taps.late
+                both = Ready(max(ready.first, other.first), max(ready.last, other.last))
+                yield from make(flow, process, trips, both, late, sums, complete)
+        yield from flow.end_tile(process, PIPELINE_DEPTH)
+    flow.finish(process, sums.consumer)
 
 
 def _run_tail(
@@ -213,7 +270,7 @@ def _run_tail(
                 ready = yield from residuals.take(1)
                 yield from flow.wait_until(process, ready.last, residuals.late)
             passed = 0
-            for _, positions in tile.array.sweep:
+            for positions in _pieces(tile.sums):
                 ready = yield from sums.take(positions)
                 other = NOW
                 if program.residual and not program.residual_broadcast:
@@ -234,7 +291,7 @@ def _run_tail(
 
 def _made(tile: TileTrips, positions: int) -> int:
     """Outputs of a channel tile's first positions as they pass: none where windows are pooled later."""
-    return positions * tile.outputs // tile.array.positions if tile.window is None else 0
+    return positions * tile.outputs // tile.sums if tile.window is None else 0
 
 
 def _pack_outputs(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], outputs: Fifo, beats: Fifo) -> Events:

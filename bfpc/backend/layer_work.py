@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bfpc.backend.architecture import BEAT_BITS, LINE_POSITIONS, MIN_STEP_CYCLES, Architecture
@@ -50,8 +50,9 @@ class BuffersUsed:
 class LayerWork:
     """A layer, its maps and its parameters on an accelerator.
 
-    pool: the tail's pooling window, if any. table: whether its activation reads one. on_chip: which of `input`,
-    `residual` and `output` lie on chip.
+    pool: the tail's pooling window, if any. table: whether its activation reads one. windows: whether all taps of a
+    depthwise filter multiply in one cycle. on_chip: which of `input`, `residual` and `output` lie on chip. behind: the
+    depthwise layer that the map streams to, if any, which runs at the same time; `output` and `table` are its then.
     """
 
     name: str
@@ -64,8 +65,10 @@ class LayerWork:
     pool: Window | None
     table: bool
     kernel: Pair
+    windows: bool
     on_chip: frozenset[str]
     architecture: Architecture
+    behind: LayerWork | None = None
 
     @property
     def vectors(self) -> int:
@@ -77,14 +80,6 @@ class LayerWork:
         """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
         dense = self.parameters.dense
         return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
-
-    @property
-    def windows(self) -> bool:
-        """Whether all taps of a depthwise filter multiply in one cycle."""
-        window, axes = self.architecture.depthwise_window, (self.vertical, self.horizontal)
-        plain = all(axis.dilation == axis.input_dilation == 1 and axis.pad_mode == "zero" for axis in axes)
-        weighted = self.parameters.weight_format is not None and not self.parameters.dense
-        return weighted and plain and max(self.kernel) <= window
 
     @property
     def activation_digits(self) -> int:
@@ -115,7 +110,7 @@ class LayerWork:
 
     @property
     def macs(self) -> int:
-        """Multiplications of one image, positions of zero padding included.
+        """Multiplications of one image, positions of zero padding included, those of a layer behind not.
 
         Output channels times input channels of the weights, times the positions that each tap meets: all of them, or
         where the map is dilated those at which it sees none of the zeros in between.
@@ -128,8 +123,13 @@ class LayerWork:
 
     @property
     def products(self) -> int:
-        """Multiplications of the array: of wide mantissas one for each pair of digits."""
+        """Multiplications: of wide mantissas one for each pair of digits."""
         return self.macs * self.digit_pairs
+
+    @property
+    def channel_bits(self) -> int:
+        """Bits of one output channel in the weight stream."""
+        return self.parameters.channel_bits + (0 if self.behind is None else self.behind.channel_bits)
 
     @property
     def dilated(self) -> bool:
@@ -158,7 +158,7 @@ class LayerWork:
     def kept_channel_tiles(self) -> int:
         """Channel tiles whose weights find room on chip; their stream may begin and end within a beat."""
         parameters = self.parameters
-        bits = min(parameters.k_vec, parameters.channels) * parameters.channel_bits
+        bits = min(parameters.k_vec, parameters.channels) * self.channel_bits
         return (self.architecture.weight_beats - 1) * BEAT_BITS // bits if bits else 0
 
     def keeps_weights(self, tile: Tile) -> bool:
@@ -175,7 +175,26 @@ def buffers_used(work: LayerWork, tile: Tile) -> BuffersUsed:
     spans = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
     rows, columns = (max(len(span.region) for span in along) for along in spans)
     array_rows, array_columns = (max(len(span.array) for span in along) for along in spans)
-    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, columns if work.windows else 0)
+    line = columns if work.windows else array_columns if work.behind is not None else 0
+    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, line)
+
+
+def streamed(work: LayerWork, behind: LayerWork) -> LayerWork:
+    """A dense layer whose map streams to the depthwise layer behind it."""
+    axes = (work.vertical, behind.vertical), (work.horizontal, behind.horizontal)
+    vertical, horizontal = (
+        replace(axis, output_size=last.output_size, pool_kernel=last.kernel, pool_stride=last.stride, pool_pad=last.pad)
+        for axis, last in axes
+    )
+    return replace(
+        work,
+        vertical=vertical,
+        horizontal=horizontal,
+        output=behind.output,
+        table=behind.table,
+        on_chip=work.on_chip & {"input"} | behind.on_chip & {"output"},
+        behind=behind,
+    )
 
 
 def pools_in_order(pool: Window, columns: int) -> bool:

@@ -1,9 +1,10 @@
 """Where every feature map lies in the feature memory.
 
 A map is live from the layer that writes it to the last that reads it; maps that are never live together may share
-words. Network inputs lie one behind the other and are there from the beginning. The inputs of a Concat are written
-straight into their groups of the joined map, so that joining costs nothing; until a part is written, its words are free
-for other maps. Channels of a map are words of it. Network outputs stay to the end.
+words. One that streams to the next layer has none. Network inputs lie one behind the other and are there from the
+beginning. The inputs of a Concat are written straight into their groups of the joined map, so that joining costs
+nothing; until a part is written, its words are free for other maps. Channels of a map are words of it. Network outputs
+stay to the end.
 
 The memory's first words lie on chip. Which maps stay there, at any time no more than it holds, is an integer program:
 those whose writing and reading moves most words. Network inputs and outputs lie in DRAM, where the host finds them.
@@ -16,7 +17,7 @@ those whose writing and reading moves most words. Network inputs and outputs lie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -125,7 +126,7 @@ def plan_memory(graph: Graph, group: int, on_chip_words: int = 0) -> MemoryPlan:
     others = [buffer for buffer in buffers if buffer.name not in starts]
     in_dram = _place(others, _live_words(piece for buffer in others for piece in buffer.pieces))
     starts |= {name: start + on_chip_words for name, start in in_dram.items()}
-    addresses = {name: starts[place.buffer] + place.offset for name, place in places.items()}
+    addresses = {name: starts[place.buffer] + place.offset for name, place in places.items() if place.buffer in starts}
     input_words = sum(places[value.name].words for value in graph.values)
     maps = {name: _piece(places[name], *life).moved(starts[places[name].buffer]) for name, life in lives.items()}
     return MemoryPlan(addresses, _size(buffers, starts), input_words, starts[INPUTS], live_words, maps)
@@ -212,7 +213,7 @@ def _divisor(graph: Graph, node: Node) -> int:
 def _lives(graph: Graph, places: Mapping[str, Place]) -> dict[str, tuple[int, int]]:
     """When what layers write, and network inputs, are needed."""
     born = {value.name: -1 for value in graph.values}
-    born |= {node.name: index for index, node in enumerate(graph.layers)}
+    born |= {run[-1].name: index for index, run in _numbered_runs(graph)}
     written: dict[str, list[str]] = {}
     for name in born:
         written.setdefault(places[name].buffer, []).append(name)
@@ -238,10 +239,19 @@ def _piece(place: Place, first: int, last: int) -> Piece:
 
 def _reads(graph: Graph) -> Iterable[tuple[int, str]]:
     """Every layer that reads a map's words, by its index, with the map; the host reads the outputs after the last."""
-    layers = list(graph.layers)
-    for index, node in enumerate(layers):
-        yield from ((index, name) for name in node.inputs.values() if graph.is_value(name))
-    yield from ((len(layers), name) for name in graph.output_names)
+    end = 0
+    for index, run in _numbered_runs(graph):
+        streamed = {node.name for node in run[:-1]}
+        names = (name for node in run for name in node.inputs.values() if graph.is_value(name))
+        yield from ((index, name) for name in names if name not in streamed)
+        end = index + 1
+    yield from ((end, name) for name in graph.output_names)
+
+
+def _numbered_runs(graph: Graph) -> Iterator[tuple[int, tuple[Node, ...]]]:
+    """The layers that run together, with the index of the last of them."""
+    ends = accumulate(len(run) for run in graph.runs)
+    return ((end - 1, run) for end, run in zip(ends, graph.runs, strict=True))
 
 
 def _live_words(pieces: Iterable[Piece]) -> int:
@@ -256,7 +266,7 @@ def _live_words(pieces: Iterable[Piece]) -> int:
 def _traffic(graph: Graph, places: Mapping[str, Place]) -> dict[str, int]:
     """The words of each buffer that layers write and read; none of those that the host reaches."""
     traffic: dict[str, int] = {}
-    written = (node.name for node in graph.layers)
+    written = (run[-1].name for run in graph.runs)
     for name in (*written, *(name for _, name in _reads(graph))):
         traffic[places[name].buffer] = traffic.get(places[name].buffer, 0) + places[name].words
     for name in (*(value.name for value in graph.values), *graph.output_names):

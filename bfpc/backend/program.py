@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bfpc.errors import BuildError
 
 MAGIC = 0x42465043
-VERSION = 5
+VERSION = 6
 HEADER_WORDS = 16
 
 
@@ -106,6 +106,7 @@ class LayerProgram:
     vectors: Annotated[int, Word("array", "vectors of c_vec input channels")]
     kernel_height: Annotated[int, Word("array", "rows of the filter")]
     kernel_width: Annotated[int, Word("array", "columns of the filter")]
+    streams: Annotated[int, Word("array", "1 if the map goes to the depthwise layer behind, and not to memory")]
     depthwise_windows: Annotated[int, Word("array", "1 if all taps of a depthwise filter multiply in one cycle")]
     weight_digits: Annotated[int, Word("array", "digits of a weight; each is multiplied by each of the map's")]
     activation_digits: Annotated[int, Word("array", "digits of a mantissa of the map")]

@@ -8,21 +8,24 @@ its shapes, or where the array takes mantissas digit by digit, as many for each 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from typing import Any
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.cost_model import Cost
-from bfpc.backend.encoding import encode_layer, layer_arithmetic
+from bfpc.backend.encoding import encode_run, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
-from bfpc.backend.layer_work import LayerWork
+from bfpc.backend.layer_work import BuffersUsed, LayerWork, streamed
 from bfpc.backend.memory_plan import MemoryPlan, Piece, feature_layout, plan_memory
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.simulator import LayerSimulation, Simulation, simulate
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_image import LayerImage, WeightImage, place_weights
 from bfpc.ir.graph import Graph, Node
+from bfpc.ir.operators import slides_windows
 from bfpc.ir.shapes import array_size
 
 LOOPS = {
@@ -112,25 +115,33 @@ class Schedule:
 def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage) -> Schedule:
     """Tiles and places every layer of a quantized graph. Raises CapacityError where a layer does not fit."""
     memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
-    works = [layer_work(graph, node, architecture, weights.layers[node.name], memory) for node in graph.layers]
+    works = _run_works(graph, architecture, weights.layers, memory)
     tiles = [choose_tile(work) for work in works]
     programs = [
-        encode_layer(graph, node, work, tile, memory, weights.layers[node.name])
-        for node, work, (tile, _) in zip(graph.layers, works, tiles, strict=True)
+        encode_run(graph, run, work, tile, memory, weights.layers)
+        for run, work, (tile, _) in zip(graph.runs, works, tiles, strict=True)
     ]
-    simulation = simulate(zip(works, programs, strict=True))
-    costs = [cost for _, cost in tiles]
-    layers = tuple(map(_schedule_layer, graph.layers, works, costs, programs, simulation.layers))
+    simulation = simulate((work, run[0]) for work, run in zip(works, programs, strict=True))
+    runs = zip(graph.runs, works, tiles, programs, simulation.layers, strict=True)
+    layers = tuple(
+        layer
+        for run, work, (_, cost), records, simulated in runs
+        for layer in _schedule_run(run, work, cost, records, simulated)
+    )
     return Schedule(graph.name, architecture, layers, memory, weights, simulation)
 
 
 def layer_works(graph: Graph, architecture: Architecture) -> list[LayerWork]:
-    """The layers of a quantized graph as a schedule would have them. Raises what `pack_weights` does."""
-    images, memory = (
-        place_weights(graph, architecture),
-        plan_memory(graph, architecture.k_vec, architecture.on_chip_words),
-    )
-    return [layer_work(graph, node, architecture, images[node.name], memory) for node in graph.layers]
+    """What runs one after the other, as a schedule would have it. Raises what `pack_weights` does."""
+    memory = plan_memory(graph, architecture.k_vec, architecture.on_chip_words)
+    return _run_works(graph, architecture, place_weights(graph, architecture), memory)
+
+
+def _run_works(
+    graph: Graph, architecture: Architecture, images: Mapping[str, LayerImage], memory: MemoryPlan
+) -> list[LayerWork]:
+    works = ([layer_work(graph, node, architecture, images[node.name], memory) for node in run] for run in graph.runs)
+    return [reduce(streamed, run) for run in works]
 
 
 def layer_work(
@@ -140,7 +151,8 @@ def layer_work(
     op, residual = node.layer, node.inputs.get("residual")
     source, output = (feature_layout(graph, name, architecture.k_vec) for name in (node.inputs["x"], node.name))
     sizes = source.shape[1:], array_size(op, source.shape[1:]), output.shape[1:]
-    vertical, horizontal = layer_axes(op, *sizes)
+    windows = slides_windows(op, architecture.depthwise_window)
+    vertical, horizontal = layer_axes(op, *sizes, clips=windows)
     return LayerWork(
         name=node.name,
         vertical=vertical,
@@ -152,13 +164,34 @@ def layer_work(
         pool=op.tail.pool,
         table=image.table_address is not None,
         kernel=op.kernel,
+        windows=windows,
         on_chip=frozenset(
             role
             for role, name in (("input", node.inputs["x"]), ("residual", residual), ("output", node.name))
-            if name is not None and memory is not None and memory.addresses[name] < architecture.on_chip_words
+            if name is not None
+            and memory is not None
+            and memory.addresses.get(name, architecture.on_chip_words) < architecture.on_chip_words
         ),
         architecture=architecture,
     )
+
+
+def _schedule_run(
+    run: tuple[Node, ...],
+    work: LayerWork,
+    cost: Cost,
+    programs: tuple[LayerProgram, ...],
+    simulated: LayerSimulation,
+) -> Iterator[LayerSchedule]:
+    """The layers that run together: the first counts for both."""
+    if work.behind is None:
+        yield _schedule_layer(run[0], work, cost, programs[0], simulated)
+        return
+    first = replace(work, output=work.behind.input, table=False)
+    yield _schedule_layer(run[0], first, cost, programs[0], simulated)
+    nothing = replace(simulated, cycles=0, stalls={}, utilization=0.0, dram_bytes=0)
+    free = replace(cost, cycles=0, dram_bytes=0, buffers=BuffersUsed(0, 0, 0))
+    yield _schedule_layer(run[1], work.behind, free, programs[1], nothing)
 
 
 def _schedule_layer(
@@ -201,7 +234,7 @@ def _weight_reads(work: LayerWork, program: LayerProgram) -> int:
 
 
 def _loop_order(work: LayerWork, program: LayerProgram) -> str:
-    """The array's loops, the outermost first."""
+    """The array's loops, the outermost first; of a layer behind another those of its windows."""
     mode = ArrayMode(program.array_mode)
     digits = {"weight digit": work.weight_digits, "activation digit": work.activation_digits}
     split = (loop for loop, count in digits.items() if count > 1)

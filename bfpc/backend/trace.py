@@ -1,4 +1,4 @@
-"""Feature maps as the C simulation reads and writes them: the network inputs, and every layer's output in order."""
+"""Feature maps as the C simulation reads and writes them: the network inputs, and the outputs of layers in order."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def input_names(graph: Graph) -> tuple[str, ...]:
 
 
 def trace_names(graph: Graph) -> tuple[str, ...]:
-    """The maps of a trace, in order: one per layer."""
-    return tuple(node.name for node in graph.layers)
+    """The maps of a trace, in order: those that layers store."""
+    return tuple(run[-1].name for run in graph.runs)
 
 
 def pack_maps(names: Sequence[str], maps: Mapping[str, BfpTensor], group: int) -> Words:

@@ -32,18 +32,29 @@ from bfpc.backend.map_trips import (
 )
 from bfpc.backend.program import LayerProgram
 from bfpc.backend.weight_image import TABLE_WORDS
+from bfpc.backend.window_trips import WindowTrips, window_trips
 
 
 @dataclass(frozen=True)
 class WeightTrips:
-    """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array.
+    """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array, or taps.
 
-    beats: beats of the stream that the parameters and then every step take; [1 + steps].
+    beats: beats of the stream that the parameters and then every step take; [1 + steps]. behind: what comes before all
+    that, of a layer behind.
     """
 
     parameters: int
     steps: Counts
     beats: Counts
+    behind: WeightTrips | None = None
+
+    @property
+    def all_beats(self) -> int:
+        return int(self.beats.sum()) + (0 if self.behind is None else self.behind.all_beats)
+
+    @property
+    def trips(self) -> int:
+        return self.parameters + int(self.steps.sum()) + (0 if self.behind is None else self.behind.trips)
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -54,7 +65,8 @@ class WeightTrips:
 @dataclass(frozen=True)
 class ArrayTrips:
     """The array's cycles: `fill` in which it waits for its first features, then for every channel tile `steps` [steps],
-    each of which takes weights, and the last `emitting` cycles, in which `positions` sums leave."""
+    each of which takes weights, and the last `emitting` cycles, in which `positions` leave: sums, or a map for windows.
+    """
 
     fill: int
     steps: Counts
@@ -80,8 +92,9 @@ class PartTrips:
 class TileTrips:
     """All trips of a spatial tile.
 
-    reads_weights: whether its weights come from DRAM, instead of from those kept on chip. outputs: positions of the
-    output. window: positions of a pooling window, where windows are pooled after positions were collected, else None.
+    reads_weights: whether its weights come from DRAM, instead of from those kept on chip. windows: of a depthwise
+    layer, if it slides any. outputs: positions of the output. window: positions of a pooling window, where windows are
+    pooled after positions were collected, else None.
     """
 
     features: RegionTrips
@@ -89,13 +102,19 @@ class TileTrips:
     weights: tuple[WeightTrips, ...]
     reads_weights: bool
     array: ArrayTrips
+    windows: WindowTrips | None
     outputs: int
     window: int | None
     store: StoreTrips
 
     @cached_property
     def weight_beats(self) -> int:
-        return sum(int(part.beats.sum()) for part in self.weights)
+        return sum(part.all_beats for part in self.weights)
+
+    @property
+    def sums(self) -> int:
+        """Positions of a channel tile that the tail takes."""
+        return self.array.positions if self.windows is None else self.windows.count
 
     @cached_property
     def by_process(self) -> dict[str, int]:
@@ -107,9 +126,10 @@ class TileTrips:
             "residual reads": 0 if residual is None else int(residual.read.sum()),
             "residuals": 0 if residual is None else int(residual.unpacked.sum()),
             "weight reads": self.weight_beats,
-            "weights": sum(part.parameters + int(part.steps.sum()) for part in self.weights),
+            "weights": sum(part.trips for part in self.weights),
             "array": self.array.fill + tiles * (int(self.array.steps.sum()) + self.array.emitting),
-            "tail": tiles * (self.array.positions + self.outputs * (self.window or 0)),
+            "windows": 0 if self.windows is None else tiles * self.windows.cycles,
+            "tail": tiles * (self.sums + self.outputs * (self.window or 0)),
             "store": int(self.store.packed.sum()),
             "writes": int(self.store.written.sum()),
         }
@@ -124,6 +144,7 @@ def tile_trips(work: LayerWork, program: LayerProgram, part: PartTrips, row: Spa
         weights=part.weights,
         reads_weights=not (program.keeps_weights and (row.output.start or column.output.start)),
         array=_array_trips(work, row, column),
+        windows=window_trips(work, row, column),
         outputs=len(row.output) * len(column.output),
         window=None if pool is None or pools_in_order(pool, len(column.output)) else math.prod(pool.kernel),
         store=store_trips(work.output, program.output_address, part.tiles, row.output, column.output),
@@ -140,7 +161,7 @@ def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
 
 
 def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
-    cycles, sums = tile.by_process, len(tile.weights) * tile.array.positions
+    cycles, sums = tile.by_process, len(tile.weights) * tile.sums
     planned = tile.features.planned + (0 if tile.residual is None else tile.residual.planned)
     return {
         "plan_region": planned,
@@ -148,7 +169,9 @@ def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
         "unpack_region": cycles["features"] + cycles["residuals"],
         "read_weights": cycles["weight reads"],
         "unpack_weights": cycles["weights"],
-        "sum_windows" if work.windows else "accumulate_steps": cycles["array"],
+        "pass_features" if work.windows else "accumulate_steps": cycles["array"],
+        "sum_windows": cycles["windows"],
+        "depthwise_windows": sums if tile.windows is None else 0,
         "finish_positions": sums,
         _pooling(work, tile): sums,
         "pool_channel_tile": cycles["tail"] - sums,
@@ -182,28 +205,31 @@ def part_trips(work: LayerWork, program: LayerProgram) -> list[PartTrips]:
 
 def _weight_trips(work: LayerWork, program: LayerProgram, part: range) -> tuple[WeightTrips, ...]:
     """A part's channel tiles in the weight stream, of which the part is a burst of its own."""
-    parameters, parts = work.parameters, []
-    first_bit = WORD_BITS * program.weight_address + work.channel_tiles[part[0]].start * parameters.channel_bits
-    position, read = first_bit % BEAT_BITS, 0
+    first_bit = WORD_BITS * program.weight_address + work.channel_tiles[part[0]].start * work.channel_bits
+    position, read, parts = first_bit % BEAT_BITS, 0, []
     for tile in work.channel_tiles[part.start : part.stop]:
-        records, bits = _step_records(work, program, len(tile))
-        ends = position + len(tile) * parameters.parameter_bits + np.concatenate([[0], np.cumsum(records * bits)])
-        beats = np.maximum(beats_of(ends), 1) if parameters.channel_bits else np.zeros_like(ends)
-        taken = np.diff(beats, prepend=read)
-        steps = np.where(bits > BEAT_BITS, taken[1:], records)
-        parts.append(WeightTrips(len(tile), steps, taken))
-        position, read = int(ends[-1]), int(beats[-1])
+        trips: WeightTrips | None = None
+        for layer in (work,) if work.behind is None else (work.behind, work):
+            records, bits = _step_records(layer, program.input_channels, len(tile))
+            ends = position + len(tile) * layer.parameters.parameter_bits + np.cumsum(np.append(0, records * bits))
+            beats = np.maximum(beats_of(ends), 1) if work.channel_bits else np.zeros_like(ends)
+            taken = np.diff(beats, prepend=read)
+            steps = np.where(bits > BEAT_BITS, taken[1:], records)
+            trips = WeightTrips(len(tile), steps, taken, trips)
+            position, read = int(ends[-1]), int(beats[-1])
+        assert trips is not None
+        parts.append(trips)
     return tuple(parts)
 
 
-def _step_records(work: LayerWork, program: LayerProgram, channels: int) -> tuple[int, Counts]:
+def _step_records(work: LayerWork, inputs: int, channels: int) -> tuple[int, Counts]:
     """The records of each of a channel tile's steps, and their bits: [steps]."""
     format, taps = work.parameters.weight_format, math.prod(work.kernel)
     if format is None:
         return 1, np.zeros(taps, np.int64)
     if not work.parameters.dense:
         return 1, np.full(taps, channels * format.mantissa_bits)
-    c_vec, inputs = work.architecture.c_vec, program.input_channels
+    c_vec = work.architecture.c_vec
     lanes = np.minimum(c_vec, inputs - c_vec * np.arange(work.vectors, dtype=np.int64))
     bits = lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits
     return channels, np.repeat(bits, taps)
@@ -212,9 +238,9 @@ def _step_records(work: LayerWork, program: LayerProgram, channels: int) -> tupl
 def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:
     positions = len(row.array) * len(column.array)
     fill = fill_cycles(work, row, column)
-    if work.windows:  # a tap in each of the first cycles
-        taps = math.prod(work.kernel)
-        return ArrayTrips(fill, np.ones(taps, np.int64), len(row.region) * len(column.region) - taps, positions)
+    if work.windows:  # which take what it passes on
+        passed = len(row.region) * len(column.region)
+        return ArrayTrips(fill, np.zeros(0, np.int64), passed, passed)
     rows, columns = (
         [met for _, met in axis.taps(span.array)] for axis, span in ((work.vertical, row), (work.horizontal, column))
     )

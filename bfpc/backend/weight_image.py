@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.bit_packing import WORD_BITS, Words
-from bfpc.backend.weight_stream import SLOPE_BITS, LayerParameters, ParameterLayout, pack_layer, unpack_layer
+from bfpc.backend.bit_packing import WORD_BITS, Words, words_for
+from bfpc.backend.weight_stream import SLOPE_BITS, LayerParameters, ParameterLayout, pack_layers, unpack_layer
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv
@@ -27,12 +26,22 @@ TABLE_WORDS = TABLE_ENTRIES * TABLE_BITS // WORD_BITS
 
 @dataclass(frozen=True)
 class LayerImage:
-    """Where a layer's stream lies, and its table if it has one: addresses and `words` in 64-bit words."""
+    """Where a layer's stream lies, and its table if it has one: addresses and `words` in 64-bit words.
+
+    bits_before, bits_after: of each channel of a tile, what a layer that shares the stream has before and after it.
+    """
 
     address: int
     words: int
     layout: ParameterLayout
     table_address: int | None = None
+    bits_before: int = 0
+    bits_after: int = 0
+
+    @property
+    def stream_words(self) -> int:
+        """The words that the stream should have."""
+        return words_for(self.layout.channels * (self.bits_before + self.layout.channel_bits + self.bits_after))
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ class WeightImage:
     @property
     def bits_per_weight(self) -> float:
         """The streams, biases, slopes and word padding included but no tables, over the number of weights."""
-        return sum(layer.words for layer in self.layers.values()) * WORD_BITS / max(1, self.weights)
+        streams = {layer.address: layer.words for layer in self.layers.values()}  # some are shared
+        return sum(streams.values()) * WORD_BITS / max(1, self.weights)
 
     @property
     def ideal_bits_per_weight(self) -> float:
@@ -70,7 +80,10 @@ def pack_weights(graph: Graph, architecture: Architecture) -> WeightImage:
     Raises CapacityError where a PRelu's slope needs more than 16 bits.
     """
     parameters, layers = _place(graph, architecture)
-    streams = [pack_layer(parameters[name], image.layout) for name, image in layers.items()]
+    streams = [
+        pack_layers(*((parameters[node.name], layers[node.name].layout) for node in reversed(run)))
+        for run in graph.runs
+    ]
     tables = {
         image.table_address: _table_words(table)
         for name, image in layers.items()
@@ -87,14 +100,20 @@ def place_weights(graph: Graph, architecture: Architecture) -> dict[str, LayerIm
 def _place(graph: Graph, architecture: Architecture) -> tuple[dict[str, LayerParameters], dict[str, LayerImage]]:
     parameters = {node.name: layer_parameters(graph, node) for node in graph.layers}
     layouts = {node.name: _layout(node, parameters[node.name], architecture) for node in graph.layers}
-    ends = list(accumulate((layout.words for layout in layouts.values()), initial=0))
     tables = {name: part.table.tobytes() for name, part in parameters.items() if part.table is not None}
-    addresses = {table: ends[-1] + index * TABLE_WORDS for index, table in enumerate(dict.fromkeys(tables.values()))}
-    layers = {
-        name: LayerImage(start, layout.words, layout, addresses[tables[name]] if name in tables else None)
-        for (name, layout), start in zip(layouts.items(), ends, strict=False)
-    }
-    return parameters, layers
+    places = {table: TABLE_WORDS * index for index, table in enumerate(dict.fromkeys(tables.values()))}
+    layers: dict[str, LayerImage] = {}
+    address = 0
+    for run in graph.runs:  # the layers of a run share a stream, in which the last one's part comes first
+        bits = [layouts[node.name].channel_bits for node in reversed(run)]
+        words = words_for(run[0].output.shape[0] * sum(bits))
+        for place, node in enumerate(reversed(run)):
+            before, after = sum(bits[:place]), sum(bits[place + 1 :])
+            layers[node.name] = LayerImage(address, words, layouts[node.name], None, before, after)
+        address += words
+    for name, table in tables.items():
+        layers[name] = replace(layers[name], table_address=address + places[table])
+    return parameters, {node.name: layers[node.name] for node in graph.layers}
 
 
 def _table_words(table: NDArray[np.int16]) -> Words:
@@ -152,13 +171,14 @@ def unpack_weights(words: Words, layers: Mapping[str, LayerImage]) -> dict[str, 
     """
     for name, image in layers.items():
         ends = image.address + image.words, 0 if image.table_address is None else image.table_address + TABLE_WORDS
-        if max(ends) > words.size or image.words != image.layout.words:
+        if max(ends) > words.size or image.words != image.stream_words:
             raise ValueError(f"the constants of {name} lie beyond the weight memory")
     return {name: _unpack_layer(words, image) for name, image in layers.items()}
 
 
 def _unpack_layer(words: Words, image: LayerImage) -> LayerParameters:
-    parameters = unpack_layer(words[image.address : image.address + image.words], image.layout)
+    stream = words[image.address : image.address + image.words]
+    parameters = unpack_layer(stream, image.layout, image.bits_before, image.bits_after)
     if image.table_address is None:
         return parameters
     table = words[image.table_address : image.table_address + TABLE_WORDS].astype("<u8", copy=False).view("<i2")

@@ -1,4 +1,4 @@
-"""One layer's parameters as a bit-dense stream, in the order the accelerator uses them.
+"""Layers' parameters as bit-dense streams, in the order the accelerator uses them.
 
 For each tile of k_vec output channels the stream holds each channel's parameters: bias, slope (PRelu) and exponent
 offset (depthwise). Then
@@ -7,6 +7,9 @@ offset (depthwise). Then
   offset and its mantissas; input channels that do not exist take no bits;
 - depthwise: for each tap one mantissa per channel;
 - pass: nothing.
+
+Where a layer's map streams to the depthwise layer behind, both share a stream: for each tile what that layer has, then
+what the first has.
 """
 
 from __future__ import annotations
@@ -85,11 +88,12 @@ class ParameterLayout:
         return words_for(self.channels * self.channel_bits)
 
 
-def pack_layer(parameters: LayerParameters, layout: ParameterLayout) -> Words:
-    """A layer's stream."""
-    if not layout.channel_bits:
-        return np.zeros(0, np.uint64)
-    return to_words(np.concatenate([_pack_tile(parameters, layout, tile) for tile in layout.tiles]))
+def pack_layers(*layers: tuple[LayerParameters, ParameterLayout]) -> Words:
+    """The stream of a layer, or that which layers of as many channels share, in this order for each tile."""
+    stored = [(parameters, layout) for parameters, layout in layers if layout.channel_bits]
+    tiles = layers[0][1].tiles
+    parts = [_pack_tile(parameters, layout, tile) for tile in tiles for parameters, layout in stored]
+    return to_words(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
 
 
 def _pack_tile(parameters: LayerParameters, layout: ParameterLayout, tile: range) -> Bits:
@@ -141,14 +145,18 @@ def _pack_vector(mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], forma
     return records.reshape(height, width, outputs, -1)[..., :record_bits].reshape(-1)
 
 
-def unpack_layer(words: Words, layout: ParameterLayout) -> LayerParameters:
-    """The constants of a layer from its stream: the inverse of `pack_layer`."""
+def unpack_layer(words: Words, layout: ParameterLayout, bits_before: int = 0, bits_after: int = 0) -> LayerParameters:
+    """The constants of a layer from its stream: the inverse of `pack_layers`.
+
+    bits_before, bits_after: of each channel of a tile, what layers that share the stream have before and after it.
+    """
     bits = from_words(words)
-    tiles, start = [], 0
+    tiles, position = [], 0
     for tile in layout.tiles:
+        start = position + len(tile) * bits_before
         end = start + len(tile) * layout.channel_bits
         tiles.append(_unpack_tile(bits[start:end], layout, len(tile)))
-        start = end
+        position = end + len(tile) * bits_after
     weights = [tile.weight for tile in tiles if tile.weight is not None]
     weight = None
     if layout.weight_format is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.ir.layout import Axes, Fold
-from bfpc.ir.operators import Layer, Operator
+from bfpc.ir.operators import Conv, Layer, Operator
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BfpFormat, BfpTensor
 from bfpc.numerics.layer import LayerArithmetic
@@ -136,6 +136,18 @@ class Graph:
     def layers(self) -> Iterator[Node]:
         """The nodes that the accelerator computes, each in one entry of the program."""
         return (node for node in self.nodes if isinstance(node.op, Layer))
+
+    @property
+    def runs(self) -> list[tuple[Node, ...]]:
+        """The layers by when they run: one that streams its map together with the one behind it, others alone."""
+        runs: list[tuple[Node, ...]] = []
+        for node in self.layers:
+            before = runs[-1][-1].op if runs else None
+            if isinstance(before, Conv) and before.streams:
+                runs[-1] = (*runs[-1], node)
+            else:
+                runs.append((node,))
+        return runs
 
     @property
     def shared_weights(self) -> frozenset[str]:

@@ -99,7 +99,10 @@ class Tail:
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution; weight [output channels, input channels / groups, kernel height, kernel width], bias [channels]."""
+    """Convolution; weight [output channels, input channels / groups, kernel height, kernel width], bias [channels].
+
+    streams: the accelerator hands the map to the depthwise layer behind as it is made, and never stores it.
+    """
 
     INPUTS: ClassVar = ("x", "weight", "bias?", "residual?", "slope?", "table?")
     kernel: Pair
@@ -110,6 +113,7 @@ class Conv:
     input_dilation: Pair = (1, 1)
     pad_mode: PadMode = "zero"
     tail: Tail = field(default_factory=Tail)
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,4 +224,17 @@ class Slice:
 
 
 Layer = Conv | Depthwise | Pass
+
+
+def slides_windows(op: Layer, side: int) -> bool:
+    """Whether a depthwise filter slides over its map as windows of at most `side` rows and columns.
+
+    Filter and map have no holes, and pads are zeros, of which there are fewer than the filter is large.
+    """
+    plain = op.dilation == op.input_dilation == (1, 1) and op.pad_mode == "zero"
+    top, left, bottom, right = op.pads
+    narrow = max(top, top + bottom) < op.kernel[0] and max(left, left + right) < op.kernel[1]
+    return isinstance(op, Depthwise) and plain and narrow and 1 < max(op.kernel) <= side
+
+
 Operator = Layer | Concat | Channels | Scale | Activate | Elementwise | Pool | Pad | Slice

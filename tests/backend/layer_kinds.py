@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bfpc.config_architecture import DEPTHWISE_WINDOWS
 from bfpc.ir.graph import Graph, Shape
 from bfpc.ir.operators import Clip, Pair, Pass, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
+from bfpc.passes.stream_maps import stream_maps
 from tests.backend.graphs import ACTIVATION, WEIGHT, Draft, graph_of
 
 
@@ -24,6 +26,11 @@ class Layer:
 
     def depthwise(self, shape: Shape, kernel: int, stride: int = 1) -> None:
         self.draft.depthwise("layer", self.draft.input("x", shape), kernel, stride)
+
+    def streamed(self, shape: Shape, channels: int, kernel: int, window: int, stride: int = 1) -> None:
+        tail = Tail(Clip())
+        self.draft.conv("map", self.draft.input("x", shape), channels, kernel, weight=self.weight, tail=tail)
+        self.draft.depthwise("layer", "map", window, stride)
 
     def passing(self, shape: Shape, op: Pass) -> None:
         self.draft.add("layer", op, {"x": self.draft.input("x", shape)})
@@ -51,6 +58,9 @@ KINDS: dict[str, Callable[[Layer], None]] = {
     "depthwise": lambda layer: layer.depthwise((70, 20, 20), 5),
     "depthwise by windows": lambda layer: layer.depthwise((70, 20, 20), 3),
     "depthwise by windows, strided": lambda layer: layer.depthwise((200, 20, 21), 3, 2),
+    "streamed": lambda layer: layer.streamed((64, 20, 24), 130, 1, 3),
+    "streamed, strided": lambda layer: layer.streamed((40, 21, 25), 70, 3, 3, 2),
+    "streamed, few positions": lambda layer: layer.streamed((100, 2, 1), 40, 1, 3),
     "transposed": lambda layer: layer.dense((100, 9, 10), 70, 4, input_dilation=2),
     "few positions meet a tap": lambda layer: layer.dense((40, 2, 3), 12, 5, input_dilation=3),
     "nearest": lambda layer: layer.passing((70, 10, 12), Pass(input_dilation=(2, 2), pads=(1, 1, 1, 1))),
@@ -63,4 +73,4 @@ def layer_of(kind: str, activation: BfpFormat = ACTIVATION, weight: BfpFormat = 
     """The graph of a layer of one of KINDS; its formats are those of maps and dense weights."""
     layer = Layer(Draft(activation=activation), weight)
     KINDS[kind](layer)
-    return graph_of(layer.draft)
+    return stream_maps(graph_of(layer.draft), max(DEPTHWISE_WINDOWS))

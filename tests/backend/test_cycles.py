@@ -27,7 +27,8 @@ KEPT = replace(SMALL, weight_beats=64)
 LOOPS = {
     "load": ("unpack_region",),
     "weights": ("unpack_weights",),
-    "array": ("accumulate_steps", "sum_windows"),
+    "array": ("accumulate_steps", "pass_features"),
+    "windows": ("sum_windows",),
     "tail": ("pool_windows", "pool_channel_tile", "pool_disjoint_windows", "forward"),
     "store": ("pack_outputs",),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from bfpc.backend import simulator
 from bfpc.backend.architecture import Architecture
-from bfpc.backend.schedule import Schedule, layer_work, make_schedule
+from bfpc.backend.schedule import Schedule, layer_works, make_schedule
 from bfpc.backend.simulator import LayerSimulation
 from bfpc.backend.trips import layer_trips
 from bfpc.backend.weight_image import pack_weights
@@ -25,7 +25,8 @@ SLOW = replace(ARCHITECTURE, dram_gigabytes_per_second=0.3)  # a byte per cycle
 LOOPS = {
     "weight reads": ("read_weights",),
     "weights": ("unpack_weights",),
-    "array": ("accumulate_steps", "sum_windows"),
+    "array": ("accumulate_steps", "pass_features"),
+    "windows": ("sum_windows",),
     "tail": ("forward", "pool_windows", "pool_channel_tile", "pool_disjoint_windows"),
     "store": ("pack_outputs",),
     "writes": ("write_beats",),
@@ -47,8 +48,7 @@ def test_the_array_is_at_work_or_waits_and_all_processes_make_the_trips_of_their
     schedule = _schedule(graph)
     simulated = schedule.simulation.layers[0]
     assert simulated.cycles == simulated.busy["array"] + sum(simulated.stalls.values())
-    image = pack_weights(graph, SMALL).layers["layer"]
-    work = layer_work(graph, next(graph.layers), SMALL, image, schedule.memory)
+    (work,) = layer_works(graph, SMALL)
     trips = layer_trips(work, schedule.layers[0].program)
     for process, loops in LOOPS.items():
         assert simulated.busy[process] == sum(trips[loop] for loop in loops), process

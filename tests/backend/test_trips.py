@@ -13,7 +13,7 @@ import pytest
 
 from bfpc.backend.layer_work import Tile
 from bfpc.backend.program import encode_program
-from bfpc.backend.schedule import Schedule, layer_work, make_schedule
+from bfpc.backend.schedule import Schedule, layer_work, layer_works, make_schedule
 from bfpc.backend.trips import layer_trips
 from bfpc.backend.weight_image import WeightImage, pack_weights
 from bfpc.ir.graph import Graph
@@ -78,9 +78,11 @@ def _agree(graph: Graph, name: str, folder: Path) -> Schedule:
     image = pack_weights(graph, architecture)
     schedule = make_schedule(graph, architecture, image)
     counted = counted_trips(folder, schedule, image)
-    for node, layer, trips in zip(graph.layers, schedule.layers, counted, strict=True):
-        work = layer_work(graph, node, architecture, image.layers[node.name], schedule.memory)
-        assert dict(layer_trips(work, layer.program)) == dict(trips), node.name
+    programs = {layer.name: layer.program for layer in schedule.layers}
+    trips = dict(zip(programs, counted, strict=True))
+    for run, work in zip(graph.runs, layer_works(graph, architecture), strict=True):
+        first = run[0].name
+        assert dict(layer_trips(work, programs[first])) == dict(trips[first]), first
     return schedule
 
 

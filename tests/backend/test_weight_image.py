@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfpc.backend.weight_image import pack_weights, unpack_weights
-from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layer, unpack_layer
+from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layers, unpack_layer
 from bfpc.errors import CapacityError
 from bfpc.ir.operators import Table, Tail
 from bfpc.numerics.format import BfpFormat
@@ -61,7 +61,7 @@ def test_dense_stream(format: BfpFormat, outputs: int, inputs: int, kernel: tupl
     weight, bias, slope = parameters.weight, _listed(parameters.bias), _listed(parameters.slope)
     assert weight is not None
     tiles = [dense_tile(weight, bias, BIAS_BITS, slope, tile, C_VEC) for tile in layout.tiles]
-    stream = pack_layer(parameters, layout)
+    stream = pack_layers((parameters, layout))
     assert [int(word) for word in stream] == words("".join(tiles))
     assert [len(tile) for tile in tiles] == [len(tile) * layout.channel_bits for tile in layout.tiles]
     assert stream.size == layout.words
@@ -76,7 +76,7 @@ def test_depthwise_stream(format: BfpFormat, channels: int, kernel: tuple[int, i
     weight, bias, slope = parameters.weight, _listed(parameters.bias), _listed(parameters.slope)
     assert weight is not None
     tiles = [depthwise_tile(weight, bias, BIAS_BITS, slope, tile) for tile in layout.tiles]
-    stream = pack_layer(parameters, layout)
+    stream = pack_layers((parameters, layout))
     assert [int(word) for word in stream] == words("".join(tiles))
     _assert_equal(unpack_layer(stream, layout), parameters)
 
