@@ -97,6 +97,7 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
         "depthwise_windows": int(work.windows),
         "weight_digits": work.weight_digits,
         "activation_digits": work.activation_digits,
+        "digits_side_by_side": int(work.digits_side_by_side),
         "stride_vertical": op.stride[0],
         "stride_horizontal": op.stride[1],
         "dilation_vertical": op.dilation[0],

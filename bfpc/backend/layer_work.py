@@ -74,7 +74,7 @@ class LayerWork:
 
     @property
     def steps(self) -> int:
-        """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
+        """Vectors times taps: for each the array goes over a tile's positions once, or once per pass of its digits."""
         dense = self.parameters.dense
         return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
 
@@ -99,9 +99,22 @@ class LayerWork:
         return digits_of(format.magnitude_bits, self.architecture.weight_bits) if dense and format is not None else 1
 
     @property
+    def digits_side_by_side(self) -> bool:
+        """Whether both digits of the input multiply in the same cycle, as channels fill no more than half of the lanes:
+        the upper half, of whole channel groups, takes the second digit."""
+        architecture = self.architecture
+        half_suffices = architecture.vector_groups > 1 and 2 * self.input.shape[0] <= architecture.c_vec
+        return half_suffices and self.activation_digits == 2
+
+    @property
     def digit_pairs(self) -> int:
-        """How often the array goes over a tile for a step: once for each digit of the input with each of a weight."""
+        """Each digit of the input meets each of a weight."""
         return self.activation_digits * self.weight_digits
+
+    @property
+    def passes(self) -> int:
+        """How often the array goes over a tile for a step: once for each pair of digits that has its own cycle."""
+        return self.weight_digits if self.digits_side_by_side else self.digit_pairs
 
     @property
     def table_bytes(self) -> int:

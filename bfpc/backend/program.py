@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bfpc.errors import BuildError
 
 MAGIC = 0x42465043
-VERSION = 5
+VERSION = 6
 HEADER_WORDS = 16
 
 
@@ -109,6 +109,7 @@ class LayerProgram:
     depthwise_windows: Annotated[int, Word("array", "1 if all taps of a depthwise filter multiply in one cycle")]
     weight_digits: Annotated[int, Word("array", "digits of a weight; each is multiplied by each of the map's")]
     activation_digits: Annotated[int, Word("array", "digits of a mantissa of the map")]
+    digits_side_by_side: Annotated[int, Word("array", "1 if two of these multiply at once, each on half of the lanes")]
     stride_vertical: Annotated[int, Word("array", "input rows between array rows")]
     stride_horizontal: Annotated[int, Word("array", "input columns between array columns")]
     dilation_vertical: Annotated[int, Word("array", "input rows between filter rows")]

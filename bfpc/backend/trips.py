@@ -229,7 +229,7 @@ def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:
     )
     sweeps = np.maximum(np.outer(rows, columns).reshape(-1), MIN_STEP_CYCLES)
     vectors = work.vectors if work.parameters.dense else 1
-    steps = np.tile(work.digit_pairs * sweeps, vectors)
+    steps = np.tile(work.passes * sweeps, vectors)
     if work.dilated:
         return ArrayTrips(fill, steps, max(positions, MIN_STEP_CYCLES), positions)
     last = int(sweeps[-1])

@@ -358,7 +358,8 @@ def maps_beyond(draw: st.DrawFn, op: Conv | Depthwise | Pass, size: tuple[int, i
 
 @st.composite
 def layers(draw: st.DrawFn) -> LayerCase:
-    shape = draw(st.integers(1, 37)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    channels = draw(st.integers(1, 8) | st.integers(1, 37))  # 8 fill half of the lanes
+    shape = channels, draw(st.integers(1, 9)), draw(st.integers(1, 9))
     kernel, stride, pads = draw(windows(*shape[1:]))
     kind = draw(st.sampled_from([Conv, Depthwise, Pass]))
     if draw(st.booleans()):
@@ -465,6 +466,21 @@ def test_wide_and_narrow_maps_and_weights_meet_on_one_array(
     x, weight = BfpFormat(activation_bits, 16, 7, signed), BfpFormat(weight_bits, 16, 3)
     case = make_case(op, shape, outputs, (x, weight, BfpFormat(8, 16, 7)), tile=tile)
     assert_same_bits(build(LARGE_DIGITS), case, LARGE_DIGITS)
+
+
+@pytest.mark.parametrize("weight_bits", [2, 5])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("channels", [3, 27, 32, 33])
+def test_digits_side_by_side_agree_and_so_do_those_of_too_many_channels(
+    build: Build, channels: int, signed: bool, weight_bits: int
+) -> None:
+    """On 64 lanes, in groups of 32."""
+    x, weight = BfpFormat(6, 16, 7, signed), BfpFormat(weight_bits, 64, 3)
+    op = Conv((3, 3), (2, 2), (1, 1, 1, 1), tail=RELU)
+    case = make_case(op, (channels, 11, 9), 40, (x, weight, BfpFormat(6, 16, 7)), tile=(3, 5))
+    assert layer_program(case, LARGE_DIGITS).activation_digits == 2
+    assert layer_program(case, LARGE_DIGITS).digits_side_by_side == (channels <= 32)
+    assert_same_bits(build(LARGE_DIGITS, flags=CHECKED), case, LARGE_DIGITS)
 
 
 def test_digits_of_records_longer_than_a_beat_agree(build: Build) -> None:

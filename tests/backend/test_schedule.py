@@ -119,6 +119,19 @@ def test_a_narrow_array_takes_a_step_for_each_pair_of_digits() -> None:
     assert (split.dram_bytes, split.buffers) == (whole.dram_bytes, whole.buffers)
 
 
+@pytest.mark.parametrize("inputs", [27, 32, 33])
+def test_two_digits_of_few_channels_multiply_in_the_same_cycle(inputs: int) -> None:
+    """On 64 lanes, in groups of 32: half of them suffice, or not. Multiplications of the array are as many."""
+    narrow = replace(ARCHITECTURE, activation_bits=2)
+    graph = graph_of(conv_layer("conv", "image", inputs=inputs, outputs=64, size=16))
+    (whole,), (split,) = (_schedule(graph, architecture).layers for architecture in (ARCHITECTURE, narrow))
+    (narrow_groups,) = _schedule(graph, replace(narrow, k_vec=64)).layers
+    assert split.products == 2 * whole.products
+    assert (split.passes, narrow_groups.passes) == (1 if inputs <= 32 else 2, 2)
+    assert split.cycles - whole.cycles == (split.passes - 1) * 2 * 9 * 256
+    assert ("activation digit" in split.loop_order) == (split.passes == 2)
+
+
 def test_only_dense_layers_split_mantissas() -> None:
     graph = small_network()
     schedule = _schedule(graph, replace(ARCHITECTURE, activation_bits=2, weight_bits=1))
@@ -126,9 +139,12 @@ def test_only_dense_layers_split_mantissas() -> None:
         (layer.operator, layer.program.activation_digits, layer.program.weight_digits) for layer in schedule.layers
     }
     assert digits == {("Conv", 2, 3), ("Depthwise", 1, 1), ("Pass", 1, 1)}
-    stem = schedule.layers[0]
-    loops = "vector > filter tap > weight digit > activation digit > position"
-    assert stem.loop_order == f"spatial tile > channel tile > {loops}"
+    in_turn = {
+        layer.program.digits_side_by_side: layer.loop_order for layer in schedule.layers if layer.operator == "Conv"
+    }
+    loops = "spatial tile > channel tile > vector > filter tap > weight digit"
+    assert in_turn[1] == f"{loops} > position"
+    assert in_turn[0] == f"{loops} > activation digit > position"
 
 
 def test_a_slow_memory_bounds_the_cycles() -> None:
