@@ -32,7 +32,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class BuffersUsed:
-    """What a tile fills: vectors of features, positions of accumulators, and of a line that windows move along."""
+    """What a tile fills: vectors of features, positions whose sums wait, and those of a line that windows move along.
+
+    Sums wait in accumulators for the array's next steps, or in the tail, in a buffer as large, for pooling windows.
+    """
 
     feature_vectors: int
     accumulator_positions: int
@@ -117,6 +120,11 @@ class LayerWork:
         return self.weight_digits if self.digits_side_by_side else self.digit_pairs
 
     @property
+    def keeps_sums(self) -> bool:
+        """Whether sums wait in the array: for a next step, or where the map is dilated, to leave in their order."""
+        return not self.windows and (self.dilated or self.steps * self.passes > 1)
+
+    @property
     def table_bytes(self) -> int:
         return WORD_BYTES * TABLE_WORDS if self.table else 0
 
@@ -187,8 +195,23 @@ def buffers_used(work: LayerWork, tile: Tile) -> BuffersUsed:
     """What the largest of a layer's tiles fills."""
     spans = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
     rows, columns = (max(len(span.region) for span in along) for along in spans)
-    array_rows, array_columns = (max(len(span.array) for span in along) for along in spans)
-    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, columns if work.windows else 0)
+    array_rows = max(len(span.array) for span in spans[0])
+    waiting = max(_waiting_positions(work, array_rows, column) for column in spans[1])
+    return BuffersUsed(work.vectors * rows * columns, waiting, columns if work.windows else 0)
+
+
+def _waiting_positions(work: LayerWork, rows: int, column: Span) -> int:
+    """Of a tile of so many rows of the array those whose sums wait, for a step or for their windows.
+
+    Windows that are pooled in order have a sum each, of a row of them.
+    """
+    outputs = len(column.output)
+    if not work.keeps_sums:
+        if work.pool is None:
+            return 0
+        if pools_in_order(work.pool, outputs):
+            return outputs
+    return rows * len(column.array)
 
 
 def pools_in_order(pool: Window, columns: int) -> bool:

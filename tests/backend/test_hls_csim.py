@@ -256,6 +256,22 @@ def test_windows_that_reach_into_uneven_padding_agree(build: Build, kind: str, c
     assert_same_bits(build(NARROW), case, NARROW)
 
 
+@pytest.mark.parametrize(
+    "op",
+    [
+        pytest.param(Conv((1, 1), (2, 1), tail=Tail(Clip(), residual="add")), id="dense"),
+        pytest.param(Conv((1, 1), tail=Tail(None, Window("average", (2, 4), (2, 4)))), id="pooled-in-order"),
+        pytest.param(Depthwise((3, 3), pads=(1, 1, 1, 1), tail=RELU), id="depthwise"),
+        pytest.param(Pass((1, 1), (2, 3, 1, 0), pad_mode="reflect"), id="pass"),
+    ],
+)
+def test_a_tile_may_have_more_positions_than_accumulators_where_no_sums_wait(build: Build, op: Conv) -> None:
+    few = replace(NARROW, accumulator_positions=4)
+    residual = None if op.tail.pool else BfpFormat(5, 16, 7)
+    case = make_case(op, (40, 12, 16), 40, NETWORK_FORMATS, residual=residual, tile=(5, 19))
+    assert_same_bits(build(few, flags=CHECKED), case, few)
+
+
 def test_the_reciprocal_of_an_average_is_rounded(build: Build) -> None:
     pool = Window("average", (2, 3))
     formats = (BfpFormat(12, 4, 0), BfpFormat(12, 4, 0), BfpFormat(12, 4, 0))
@@ -552,8 +568,19 @@ def test_multiplications_are_counted_without_inserted_zeros(build: Build) -> Non
     assert f"{16 * 20 * 7 * 12 * 14 // 4} MACs" in result.stdout
 
 
-def test_a_tile_that_does_not_fit_is_refused(build: Build) -> None:
-    case = make_case(Conv((1, 1)), (8, 40, 40), 8, (BfpFormat(6, 4, 3),) * 3, tile=(40, 40))
+@pytest.mark.parametrize(
+    ("op", "shape", "tile"),
+    [
+        pytest.param(Conv((3, 3)), (8, 40, 40), (38, 38), id="accumulators"),
+        pytest.param(Conv((1, 1), tail=POOLED), (8, 40, 40), (20, 20), id="positions-to-be-pooled"),
+        pytest.param(Conv((1, 1)), (8, 50, 50), (50, 50), id="features"),
+        pytest.param(Depthwise((3, 3)), (8, 3, 600), (1, 598), id="line-of-depthwise-windows"),
+    ],
+)  # fmt: skip
+def test_a_tile_that_does_not_fit_is_refused(
+    build: Build, op: Conv, shape: tuple[int, int, int], tile: tuple[int, int]
+) -> None:
+    case = make_case(op, shape, 8, (BfpFormat(6, 4, 3),) * 3, tile=tile)
     result = simulate(build(WIDEST), case, WIDEST)
     assert result.returncode == 2
     assert "a tile of layer 0 does not fit" in result.stderr

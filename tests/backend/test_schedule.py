@@ -233,6 +233,43 @@ def test_narrow_tiles_are_taken_where_their_records_fill_words_and_no_others_fit
     assert tile.width * work.output.record_bits(0) % 64 == 0
 
 
+@pytest.mark.parametrize(
+    ("tail", "accumulators"),
+    [
+        pytest.param(Tail(Clip()), 0, id="no sum waits"),
+        pytest.param(Tail(None, Window("average", (2, 2), (2, 2))), 30, id="a sum for each window of a row"),
+        pytest.param(Tail(None, Window("max", (3, 3), (2, 2), (0, 0, 1, 1))), 60 * 60, id="all wait for their windows"),
+    ],
+)
+def test_a_layer_of_one_step_takes_accumulators_only_to_pool(tail: Tail, accumulators: int) -> None:
+    """64 channels, 1x1, on 60x60: as many as there are lanes; the filter of 3x3 beside it has nine steps."""
+    draft = Draft()
+    draft.conv("pointwise", draft.input("image", (64, 60, 60)), 32, tail=tail)
+    work = _work(graph_of(draft))
+    whole = Tile(work.vertical.output_size, work.horizontal.output_size)
+    assert layer_cost(work, whole).buffers.accumulator_positions == accumulators
+    filtered = _work(graph_of(conv_layer("conv", "image", inputs=64, outputs=32, size=60)))
+    assert layer_cost(filtered, Tile(60, 60)).buffers.accumulator_positions == 60 * 60
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_depthwise_windows_take_no_accumulators(kernel: int) -> None:
+    draft = Draft()
+    draft.depthwise("filtered", draft.input("image", (32, 60, 60)), kernel)
+    work = _work(graph_of(draft))
+    assert layer_cost(work, Tile(60, 60)).buffers.accumulator_positions == 0
+    by_taps = _work(graph_of(draft), replace(ARCHITECTURE, depthwise_window=1))
+    assert layer_cost(by_taps, Tile(60, 60)).buffers.accumulator_positions == (0 if kernel == 1 else 60 * 60)
+
+
+def test_a_layer_whose_sums_do_not_wait_has_the_tiles_that_the_features_allow() -> None:
+    draft = Draft()
+    draft.conv("pointwise", draft.input("image", (64, 60, 60)), 128)
+    few, many = (_schedule(graph_of(draft), replace(ARCHITECTURE, accumulator_positions=n)) for n in (64, 4096))
+    assert few.layers == many.layers
+    assert few.layers[0].program.tile_height * few.layers[0].program.tile_width > 64
+
+
 def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> None:
     schedule = _schedule(small_network())
     document = json.loads(json.dumps(schedule_document(schedule)))
