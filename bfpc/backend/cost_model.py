@@ -36,7 +36,7 @@ from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Span
 from bfpc.backend.layer_work import BuffersUsed, LayerWork, Tile, buffers_used, pools_in_order
-from bfpc.backend.program import LAYER_WORDS
+from bfpc.backend.program import LAYER_BEATS
 from bfpc.backend.weight_image import TABLE_WORDS
 
 PIPELINE_DEPTH = 32  # cycles to fill a pipelined loop
@@ -108,7 +108,7 @@ def _part_costs(work: LayerWork, tile: Tile, part: range) -> list[tuple[TileCost
 
 def _start(work: LayerWork) -> int:
     """Until the array's first position: the program record, a table, then the first features and the first weights."""
-    program = MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH
+    program = MEMORY_LATENCY + LAYER_BEATS + PIPELINE_DEPTH
     table = MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH if work.table else 0
     return program + table + MEMORY_LATENCY + work.architecture.k_vec
 
