@@ -187,9 +187,10 @@ def program_page() -> str:
 # program.bin
 
 Little-endian words of {WORD_BITS} bits: a header of {HEADER_WORDS} words, then a record of {LAYER_WORDS} words for each
-layer, in the order in which they run. A field of two words has its low word first. Addresses and sizes of memories are
-in 64-bit words; tiles are in output positions, after pooling. `schedule.json` has the same fields in `program` of each
-layer, and the generated C++ in `struct Layer`.
+layer, in the order in which they run. Both are whole beats of a memory port; what the fields leave of a record is zero.
+A field of two words has its low word first. Addresses and sizes of memories are in 64-bit words; tiles are in output
+positions, after pooling. `schedule.json` has the same fields in `program` of each layer, and the generated C++ in
+`struct Layer`.
 
 ## Header
 

@@ -224,7 +224,7 @@ def test_inspect_counts_passes_where_mantissas_are_multiplied_in_digits(build: P
     assert "passes" not in run("inspect", build).stdout
     found = inspect(build)
     layer = found.schedule["layers"][0]
-    layer["program"].update(activation_digits=2, weight_digits=3)
+    layer["passes"] = 6
     console = Console(file=StringIO(), width=160)
     console.print(tables.inspection(found))
     shown = console.file.getvalue()  # type: ignore[attr-defined]

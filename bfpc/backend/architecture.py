@@ -47,7 +47,7 @@ class Architecture:
     accumulator_bits: width of an accumulator, sign included.
     max_mantissa_bits: widest mantissa that the feature memory stores.
     feature_depth: vectors of c_vec mantissas in the feature buffer, and in the FIFO before it.
-    accumulator_positions: positions of the accumulator buffer.
+    accumulator_positions: positions of the accumulator buffer, and of that in which the tail collects them for pooling.
     on_chip_words: 64-bit words of the feature memory that lie on chip, whole beats; the others lie in DRAM.
     weight_beats: beats of weights that stay on chip while a layer's spatial tiles pass.
     multipliers: whether the array's products are made in logic or in DSPs.

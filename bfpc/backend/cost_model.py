@@ -6,7 +6,8 @@ that pass through a pipeline of processes, joined by FIFOs; each begins with the
 - load: one vector of features per position, plus a cycle per row, into a FIFO that holds a whole tile;
 - weights: one record (a processing element's weights for one step) per cycle, and one parameter of a channel;
 - array: a step, that is a vector at a filter tap, takes one cycle per position that meets the tap, no less than
-  `MIN_STEP_CYCLES`, as often as there are pairs of an activation's and a weight's digit; it waits for the weights of
+  `MIN_STEP_CYCLES`, as often as there are pairs of an activation's and a weight's digit, or half as often where two
+  digits lie side by side in the lanes; it waits for the weights of
   the step, which arrive only few steps ahead, and for features that are not there yet: it takes one vector per cycle
   out of the FIFO; where the map is dilated, the accumulators leave in a last sweep over all positions; a depthwise
   layer whose filter fits the windows takes one cycle per position of its input;
@@ -35,7 +36,7 @@ from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Span
 from bfpc.backend.layer_work import BuffersUsed, LayerWork, Tile, buffers_used, pools_in_order
-from bfpc.backend.program import LAYER_WORDS
+from bfpc.backend.program import LAYER_BEATS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.window_trips import window_trips
 
@@ -108,7 +109,7 @@ def _part_costs(work: LayerWork, tile: Tile, part: range) -> list[tuple[TileCost
 
 def _start(work: LayerWork) -> int:
     """Until the array's first position: the program record, a table, then the first features and the first weights."""
-    program = MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH
+    program = MEMORY_LATENCY + LAYER_BEATS + PIPELINE_DEPTH
     table = MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH if work.table else 0
     return program + table + MEMORY_LATENCY + work.architecture.k_vec
 
@@ -211,14 +212,14 @@ def _array_cycles(work: LayerWork, row: Span, column: Span, part: range, reads_w
         return fill + len(part) * len(row.region) * len(column.region)
     rows, columns = work.vertical.met(row.array), work.horizontal.met(column.array)
     drain = max(len(row.array) * len(column.array), MIN_STEP_CYCLES) if work.dilated else 0
-    vectors, pairs = work.steps // math.prod(work.kernel), work.digit_pairs
+    vectors, passes = work.steps // math.prod(work.kernel), work.passes
     cycles = fill
     for tile in work.channel_tiles[part.start : part.stop]:
         delivered = len(tile) * work.parameters.weight_bits / 8 / work.steps
         delivery = work.cycles_of(delivered) if reads_weights else 0
         least = max(_step_records(work, len(tile)), delivery)
         taps = sum(
-            rows[r] * columns[c] * max(pairs * max(r * c, MIN_STEP_CYCLES), least) for r in rows for c in columns
+            rows[r] * columns[c] * max(passes * max(r * c, MIN_STEP_CYCLES), least) for r in rows for c in columns
         )
         cycles += vectors * taps + drain
     return cycles

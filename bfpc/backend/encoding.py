@@ -46,7 +46,7 @@ def encode_run(
     memory: MemoryPlan,
     images: Mapping[str, LayerImage],
 ) -> tuple[LayerProgram, ...]:
-    """The program records of quantized layers that run together: tiles, and where they lie, are of what the last stores."""
+    """The program records of quantized layers that run together. Tiles are of the map that the last stores."""
     if work.behind is None:
         return (_encode_layer(graph, run[0], work, tile, memory, images[run[0].name]),)
     first, last = run
@@ -128,6 +128,7 @@ def _array_fields(op: Layer, work: LayerWork, tile: Tile) -> dict[str, int]:
         "depthwise_windows": int(work.windows),
         "weight_digits": work.weight_digits,
         "activation_digits": work.activation_digits,
+        "digits_side_by_side": int(work.digits_side_by_side),
         "stride_vertical": op.stride[0],
         "stride_horizontal": op.stride[1],
         "dilation_vertical": op.dilation[0],

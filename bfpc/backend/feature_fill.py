@@ -20,11 +20,11 @@ def fill_cycles(work: LayerWork, row: Span, column: Span) -> int:
     if work.windows:
         return min(FILL_LATENCY + 1, depth)
     vertical, horizontal = work.vertical.taps(row.array), work.horizontal.taps(column.array)
-    pairs = work.digit_pairs
+    passes = work.passes
     sweeps = [max(rows * columns, MIN_STEP_CYCLES) for _, rows in vertical for _, columns in horizontal]
-    starts = accumulate((pairs * cycles for cycles in sweeps), initial=0)
+    starts = accumulate((passes * cycles for cycles in sweeps), initial=0)
     tiles = 1 if work.parameters.dense else work.architecture.vector_groups
-    vector_cycles = tiles * pairs * sum(sweeps)
+    vector_cycles = tiles * passes * sum(sweeps)
     latest = 0
     for start, (first_row, rows), (first_column, columns) in _tap_starts(starts, vertical, horizontal):
         for vector, down, right in _telling(work, rows, columns):

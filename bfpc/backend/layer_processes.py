@@ -24,7 +24,7 @@ from bfpc.backend.dataflow import NOW, Dataflow, Events, Fifo, Memory, Process, 
 from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.map_trips import PIECE, RegionTrips
 from bfpc.backend.memories import PORT_DEPTH, Sizes
-from bfpc.backend.program import LAYER_WORDS, LayerProgram
+from bfpc.backend.program import LAYER_BEATS, LayerProgram
 from bfpc.backend.trips import TileTrips, WeightTrips
 from bfpc.backend.weight_image import TABLE_WORDS
 
@@ -54,7 +54,7 @@ class LayerProcesses:
     def run(self) -> Events:
         """First the program record and a table, then all processes at the same time, until the last word is stored."""
         flow = self.flow
-        yield from flow.wait_until(self.array, MEMORY_LATENCY + LAYER_WORDS + PIPELINE_DEPTH, "program")
+        yield from flow.wait_until(self.array, MEMORY_LATENCY + LAYER_BEATS + PIPELINE_DEPTH, "program")
         if self.work.table:
             self.dram.serve(flow.now, self.work.table_bytes)
             ready = flow.now + MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH

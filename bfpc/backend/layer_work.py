@@ -32,7 +32,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class BuffersUsed:
-    """What a tile fills: vectors of features, positions of accumulators, and of a line that windows move along."""
+    """What a tile fills: vectors of features, positions whose sums wait, and those of a line that windows move along.
+
+    Sums wait in accumulators for the array's next steps, or in the tail, in a buffer as large, for pooling windows.
+    """
 
     feature_vectors: int
     accumulator_positions: int
@@ -77,7 +80,7 @@ class LayerWork:
 
     @property
     def steps(self) -> int:
-        """Vectors times taps: for each the array goes over a tile's positions once, or once per pair of digits."""
+        """Vectors times taps: for each the array goes over a tile's positions once, or once per pass of its digits."""
         dense = self.parameters.dense
         return self.kernel[0] * self.kernel[1] * (self.vectors if dense else 1)
 
@@ -94,9 +97,27 @@ class LayerWork:
         return digits_of(format.magnitude_bits, self.architecture.weight_bits) if dense and format is not None else 1
 
     @property
+    def digits_side_by_side(self) -> bool:
+        """Whether both digits of the input multiply in the same cycle, as channels fill no more than half of the lanes:
+        the upper half, of whole channel groups, takes the second digit."""
+        architecture = self.architecture
+        half_suffices = architecture.vector_groups > 1 and 2 * self.input.shape[0] <= architecture.c_vec
+        return half_suffices and self.activation_digits == 2
+
+    @property
     def digit_pairs(self) -> int:
-        """How often the array goes over a tile for a step: once for each digit of the input with each of a weight."""
+        """Each digit of the input meets each of a weight."""
         return self.activation_digits * self.weight_digits
+
+    @property
+    def passes(self) -> int:
+        """How often the array goes over a tile for a step: once for each pair of digits that has its own cycle."""
+        return self.weight_digits if self.digits_side_by_side else self.digit_pairs
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether sums wait in the array: for a next step, or where the map is dilated, to leave in their order."""
+        return not self.windows and (self.dilated or self.steps * self.passes > 1)
 
     @property
     def table_bytes(self) -> int:
@@ -174,9 +195,24 @@ def buffers_used(work: LayerWork, tile: Tile) -> BuffersUsed:
     """What the largest of a layer's tiles fills."""
     spans = work.vertical.spans(tile.height), work.horizontal.spans(tile.width)
     rows, columns = (max(len(span.region) for span in along) for along in spans)
-    array_rows, array_columns = (max(len(span.array) for span in along) for along in spans)
-    line = columns if work.windows else array_columns if work.behind is not None else 0
-    return BuffersUsed(work.vectors * rows * columns, array_rows * array_columns, line)
+    array_rows = max(len(span.array) for span in spans[0])
+    waiting = max(_waiting_positions(work, array_rows, column) for column in spans[1])
+    line = columns if work.windows else max(len(span.array) for span in spans[1]) if work.behind is not None else 0
+    return BuffersUsed(work.vectors * rows * columns, waiting, line)
+
+
+def _waiting_positions(work: LayerWork, rows: int, column: Span) -> int:
+    """Of a tile of so many rows of the array those whose sums wait, for a step or for their windows.
+
+    Windows that are pooled in order have a sum each, of a row of them.
+    """
+    outputs = len(column.output)
+    if not work.keeps_sums:
+        if work.pool is None:
+            return 0
+        if pools_in_order(work.pool, outputs):
+            return outputs
+    return rows * len(column.array)
 
 
 def streamed(work: LayerWork, behind: LayerWork) -> LayerWork:

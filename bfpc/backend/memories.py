@@ -161,8 +161,7 @@ def _fifos(sizes: Sizes) -> Iterator[Memory]:
 def _ports(names: Iterable[str]) -> Iterator[Memory]:
     """What the adapters of memory ports keep: the beats of the requests under way."""
     for name in names:
-        bits = INTEGER_BITS if name == "program" else BEAT_BITS
-        yield Memory("DMA", "bfpc_accelerator", name, "port", PORT_DEPTH, bits)
+        yield Memory("DMA", "bfpc_accelerator", name, "port", PORT_DEPTH, BEAT_BITS)
 
 
 def _on_chip(architecture: Architecture) -> Iterator[Memory]:

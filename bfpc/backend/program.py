@@ -2,8 +2,8 @@
 
 `program.bin` is little endian: a header of 16 words (magic, version, layer count, words per layer, feature memory
 words, weight memory words, input words, input address, zeros), then the fields of `LayerProgram` in their order for
-every layer. The generated C++ (`struct Layer`), `schedule.json` and this module share the fields' names, order and
-texts through `FIELDS`.
+every layer. Header and records are whole beats of a memory port, filled up with zeros. The generated C++ (`struct
+Layer`), `schedule.json` and this module share the fields' names, order and texts through `FIELDS`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Annotated, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from bfpc.backend.architecture import BEAT_BYTES
 from bfpc.errors import BuildError
 
 MAGIC = 0x42465043
 VERSION = 6
-HEADER_WORDS = 16
+WORDS_OF_BEAT = BEAT_BYTES // 4  # 32-bit words that a memory port moves at a time
+HEADER_WORDS = WORDS_OF_BEAT
 
 
 class ArrayMode(IntEnum):
@@ -110,6 +112,7 @@ class LayerProgram:
     depthwise_windows: Annotated[int, Word("array", "1 if all taps of a depthwise filter multiply in one cycle")]
     weight_digits: Annotated[int, Word("array", "digits of a weight; each is multiplied by each of the map's")]
     activation_digits: Annotated[int, Word("array", "digits of a mantissa of the map")]
+    digits_side_by_side: Annotated[int, Word("array", "1 if two of these multiply at once, each on half of the lanes")]
     stride_vertical: Annotated[int, Word("array", "input rows between array rows")]
     stride_horizontal: Annotated[int, Word("array", "input columns between array columns")]
     dilation_vertical: Annotated[int, Word("array", "input rows between filter rows")]
@@ -187,7 +190,8 @@ def _fields() -> tuple[Field, ...]:
 
 
 FIELDS = _fields()
-LAYER_WORDS = sum(field.words for field in FIELDS)
+LAYER_BEATS = -(-sum(field.words for field in FIELDS) // WORDS_OF_BEAT)
+LAYER_WORDS = LAYER_BEATS * WORDS_OF_BEAT
 
 
 @dataclass(frozen=True)
@@ -206,11 +210,14 @@ def encode_program(program: Program) -> NDArray[np.int32]:
     header = [MAGIC, VERSION, len(program.layers), LAYER_WORDS]
     header += [program.feature_words, program.weight_words, program.input_words, program.input_address]
     stream = b"".join(value.to_bytes(4, "little") for value in header).ljust(4 * HEADER_WORDS, b"\0")
-    for layer in program.layers:
-        for field in FIELDS:
-            value: int = getattr(layer, field.name)
-            stream += value.to_bytes(4 * field.words, "little", signed=True)
+    stream += b"".join(map(_encode_layer, program.layers))
     return np.frombuffer(stream, "<i4")
+
+
+def _encode_layer(layer: LayerProgram) -> bytes:
+    values: list[tuple[int, int]] = [(getattr(layer, field.name), field.words) for field in FIELDS]
+    record = b"".join(value.to_bytes(4 * words, "little", signed=True) for value, words in values)
+    return record.ljust(4 * LAYER_WORDS, b"\0")
 
 
 def decode_program(words: NDArray[np.int32]) -> Program:

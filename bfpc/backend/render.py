@@ -21,7 +21,7 @@ from bfpc.backend.architecture import (
     WEIGHT_FIFO_DEPTH,
     Architecture,
 )
-from bfpc.backend.program import HEADER_WORDS, MAGIC, MODES, VERSION, Field
+from bfpc.backend.program import HEADER_WORDS, LAYER_WORDS, MAGIC, MODES, VERSION, Field
 from bfpc.backend.registers import CONTROL, DONE, REGISTERS, START
 from bfpc.backend.templates import template_environment
 from bfpc.backend.units import make_units
@@ -55,7 +55,7 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "table_entries": TABLE_ENTRIES,
         "fields": fields,
         "offsets": {field.name: start for field, start in zip(fields, ends, strict=False)},
-        "layer_words": ends[-1],
+        "layer_words": LAYER_WORDS,
         "header_words": HEADER_WORDS,
         "modes": MODES,
         "magic": MAGIC,

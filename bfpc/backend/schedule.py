@@ -56,6 +56,7 @@ class LayerSchedule:
     accumulator_proof: str
     macs: int
     products: int
+    passes: int
     cycles: int
     estimated_cycles: int
     stalls: dict[str, int]
@@ -211,6 +212,7 @@ def _schedule_layer(
         accumulator_proof=_accumulator_proof(node, work),
         macs=work.macs,
         products=work.products,
+        passes=work.passes,
         cycles=simulated.cycles,
         estimated_cycles=cost.cycles,
         stalls=simulated.stalls,
@@ -236,7 +238,8 @@ def _weight_reads(work: LayerWork, program: LayerProgram) -> int:
 def _loop_order(work: LayerWork, program: LayerProgram) -> str:
     """The array's loops, the outermost first; of a layer behind another those of its windows."""
     mode = ArrayMode(program.array_mode)
-    digits = {"weight digit": work.weight_digits, "activation digit": work.activation_digits}
+    in_turn = work.passes // work.weight_digits
+    digits = {"weight digit": work.weight_digits, "activation digit": in_turn}
     split = (loop for loop, count in digits.items() if count > 1)
     parts = ("channel part",) if program.channel_parts > 1 else ()
     loops = (*parts, "spatial tile", "channel tile", *LOOPS[mode], *split)

@@ -30,7 +30,7 @@ from bfpc.backend.map_trips import (
     region_trips,
     store_trips,
 )
-from bfpc.backend.program import LayerProgram
+from bfpc.backend.program import LAYER_BEATS, LayerProgram
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.window_trips import WindowTrips, window_trips
 
@@ -153,7 +153,7 @@ def tile_trips(work: LayerWork, program: LayerProgram, part: PartTrips, row: Spa
 
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
     """The trips of a layer's loops by C++ function, as its C simulation counts them."""
-    trips: Counter[str] = Counter(load_table=TABLE_WORDS if work.table else 0)
+    trips: Counter[str] = Counter(decode_layer=LAYER_BEATS, load_table=TABLE_WORDS if work.table else 0)
     rows, columns = work.vertical.spans(program.tile_height), work.horizontal.spans(program.tile_width)
     for part, row, column in product(part_trips(work, program), rows, columns):
         trips.update(_by_function(work, tile_trips(work, program, part, row, column)))
@@ -246,7 +246,7 @@ def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:
     )
     sweeps = np.maximum(np.outer(rows, columns).reshape(-1), MIN_STEP_CYCLES)
     vectors = work.vectors if work.parameters.dense else 1
-    steps = np.tile(work.digit_pairs * sweeps, vectors)
+    steps = np.tile(work.passes * sweeps, vectors)
     if work.dilated:
         return ArrayTrips(fill, steps, max(positions, MIN_STEP_CYCLES), positions)
     last = int(sweeps[-1])

@@ -23,7 +23,7 @@ def inspection(found: Inspection) -> RenderableType:
     """Every layer's numbers and its run, the tour of the HLS files, and the whole."""
     layers = found.schedule["layers"]
     formats = ("layer", "operator", "reads", "weights", "writes")
-    split = any(_passes(layer) > 1 for layer in layers)
+    split = any(layer["passes"] > 1 for layer in layers)
     costs = ("tiles", *(("passes",) if split else ()), "MACs", "cycles", "array\nused", "weight\nbytes", "DRAM\nbytes")
     files = [(file.path, file.purpose, str(file.lines)) for file in found.hls_files]
     return Group(
@@ -48,17 +48,12 @@ def _arithmetic(layer: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _passes(layer: dict[str, Any]) -> int:
-    """How often the array goes over a tile, for the digits of wide mantissas."""
-    return int(layer["program"]["activation_digits"] * layer["program"]["weight_digits"])
-
-
 def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
     return (
         layer["name"],
         main_stall(layer["stalls"], layer["cycles"]),
         _tiles(layer["program"]),
-        *((str(_passes(layer)),) if split else ()),
+        *((str(layer["passes"]),) if split else ()),
         count(layer["macs"]),
         count(layer["cycles"]),
         percent(layer["utilization"]),

@@ -344,6 +344,7 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         depthwise_windows=int(_by_windows(op, architecture)),
         weight_digits=_digits(case.weight_format, architecture.weight_bits) if isinstance(op, Conv) else 1,
         activation_digits=_digits(case.x.format, architecture.activation_bits) if isinstance(op, Conv) else 1,
+        digits_side_by_side=int(_side_by_side(case, architecture)),
         **_pair("stride", op.stride),
         **_pair("dilation", op.dilation),
         **_pair("input_dilation", op.input_dilation),
@@ -389,6 +390,13 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
 def _digits(stored: BfpFormat, width: int) -> int:
     """Digits of `width` bits that hold a mantissa besides its sign."""
     return next(count for count in range(1, 13) if count * width >= stored.magnitude_bits)
+
+
+def _side_by_side(case: LayerCase, architecture: Architecture) -> bool:
+    """Whether two digits of the map find room in the lanes, each in whole channel groups."""
+    groups = -(-case.x.mantissas.shape[0] // architecture.k_vec)
+    dense_of_two = isinstance(case.op, Conv) and _digits(case.x.format, architecture.activation_bits) == 2
+    return dense_of_two and 2 * groups <= architecture.c_vec // architecture.k_vec
 
 
 def _activation_code(activation: Activation | None) -> int:

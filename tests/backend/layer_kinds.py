@@ -44,6 +44,7 @@ MAX_POOL = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
 KINDS: dict[str, Callable[[Layer], None]] = {
     "dense": lambda layer: layer.dense((100, 20, 24), 70, 3),
     "pointwise": lambda layer: layer.dense((64, 20, 24), 128),
+    "few channels": lambda layer: layer.dense((27, 20, 24), 40, 3),
     "wide rows": lambda layer: layer.dense((40, 3, 150), 20, 3),
     "pooled": lambda layer: layer.dense((147, 20, 20), 64, tail=MAX_POOL),
     "fully connected": lambda layer: layer.dense((300, 1, 1), 100),

@@ -256,6 +256,22 @@ def test_windows_that_reach_into_uneven_padding_agree(build: Build, kind: str, c
     assert_same_bits(build(NARROW), case, NARROW)
 
 
+@pytest.mark.parametrize(
+    "op",
+    [
+        pytest.param(Conv((1, 1), (2, 1), tail=Tail(Clip(), residual="add")), id="dense"),
+        pytest.param(Conv((1, 1), tail=Tail(None, Window("average", (2, 4), (2, 4)))), id="pooled-in-order"),
+        pytest.param(Depthwise((3, 3), pads=(1, 1, 1, 1), tail=RELU), id="depthwise"),
+        pytest.param(Pass((1, 1), (2, 3, 1, 0), pad_mode="reflect"), id="pass"),
+    ],
+)
+def test_a_tile_may_have_more_positions_than_accumulators_where_no_sums_wait(build: Build, op: Conv) -> None:
+    few = replace(NARROW, accumulator_positions=4)
+    residual = None if op.tail.pool else BfpFormat(5, 16, 7)
+    case = make_case(op, (40, 12, 16), 40, NETWORK_FORMATS, residual=residual, tile=(5, 19))
+    assert_same_bits(build(few, flags=CHECKED), case, few)
+
+
 def test_the_reciprocal_of_an_average_is_rounded(build: Build) -> None:
     pool = Window("average", (2, 3))
     formats = (BfpFormat(12, 4, 0), BfpFormat(12, 4, 0), BfpFormat(12, 4, 0))
@@ -358,7 +374,8 @@ def maps_beyond(draw: st.DrawFn, op: Conv | Depthwise | Pass, size: tuple[int, i
 
 @st.composite
 def layers(draw: st.DrawFn) -> LayerCase:
-    shape = draw(st.integers(1, 37)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    channels = draw(st.integers(1, 8) | st.integers(1, 37))  # 8 fill half of the lanes
+    shape = channels, draw(st.integers(1, 9)), draw(st.integers(1, 9))
     kernel, stride, pads = draw(windows(*shape[1:]))
     kind = draw(st.sampled_from([Conv, Depthwise, Pass]))
     if draw(st.booleans()):
@@ -467,6 +484,21 @@ def test_wide_and_narrow_maps_and_weights_meet_on_one_array(
     assert_same_bits(build(LARGE_DIGITS), case, LARGE_DIGITS)
 
 
+@pytest.mark.parametrize("weight_bits", [2, 5])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("channels", [3, 27, 32, 33])
+def test_digits_side_by_side_agree_and_so_do_those_of_too_many_channels(
+    build: Build, channels: int, signed: bool, weight_bits: int
+) -> None:
+    """On 64 lanes, in groups of 32."""
+    x, weight = BfpFormat(6, 16, 7, signed), BfpFormat(weight_bits, 64, 3)
+    op = Conv((3, 3), (2, 2), (1, 1, 1, 1), tail=RELU)
+    case = make_case(op, (channels, 11, 9), 40, (x, weight, BfpFormat(6, 16, 7)), tile=(3, 5))
+    assert layer_program(case, LARGE_DIGITS).activation_digits == 2
+    assert layer_program(case, LARGE_DIGITS).digits_side_by_side == (channels <= 32)
+    assert_same_bits(build(LARGE_DIGITS, flags=CHECKED), case, LARGE_DIGITS)
+
+
 def test_digits_of_records_longer_than_a_beat_agree(build: Build) -> None:
     array = replace(LARGE_ARRAY, activation_bits=6, weight_bits=6)
     formats = (BfpFormat(12, 32, 7, signed=False), BfpFormat(12, 32, 3), BfpFormat(11, 64, 7))
@@ -536,8 +568,19 @@ def test_multiplications_are_counted_without_inserted_zeros(build: Build) -> Non
     assert f"{16 * 20 * 7 * 12 * 14 // 4} MACs" in result.stdout
 
 
-def test_a_tile_that_does_not_fit_is_refused(build: Build) -> None:
-    case = make_case(Conv((1, 1)), (8, 40, 40), 8, (BfpFormat(6, 4, 3),) * 3, tile=(40, 40))
+@pytest.mark.parametrize(
+    ("op", "shape", "tile"),
+    [
+        pytest.param(Conv((3, 3)), (8, 40, 40), (38, 38), id="accumulators"),
+        pytest.param(Conv((1, 1), tail=POOLED), (8, 40, 40), (20, 20), id="positions-to-be-pooled"),
+        pytest.param(Conv((1, 1)), (8, 50, 50), (50, 50), id="features"),
+        pytest.param(Depthwise((3, 3)), (8, 3, 600), (1, 598), id="line-of-depthwise-windows"),
+    ],
+)  # fmt: skip
+def test_a_tile_that_does_not_fit_is_refused(
+    build: Build, op: Conv, shape: tuple[int, int, int], tile: tuple[int, int]
+) -> None:
+    case = make_case(op, shape, 8, (BfpFormat(6, 4, 3),) * 3, tile=tile)
     result = simulate(build(WIDEST), case, WIDEST)
     assert result.returncode == 2
     assert "a tile of layer 0 does not fit" in result.stderr

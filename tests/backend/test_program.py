@@ -38,12 +38,14 @@ def test_layout_of_the_file() -> None:
     layer = LayerProgram(**{field.name: index for index, field in enumerate(FIELDS)})
     content = encode_program(Program((layer,), 11, 22, 33, 44)).tobytes()
     assert content[:4] == b"CPFB"
-    assert struct.unpack_from("<8i", content) == (0x42465043, 5, 1, LAYER_WORDS, 11, 22, 33, 44)
+    assert struct.unpack_from("<8i", content) == (0x42465043, 6, 1, LAYER_WORDS, 11, 22, 33, 44)
     position = 4 * HEADER_WORDS
     for index, field in enumerate(FIELDS):
         assert struct.unpack_from("<q" if field.words == 2 else "<i", content, position) == (index,)
         position += 4 * field.words
-    assert len(content) == position
+    beat = 512 // 8
+    assert len(content) == 4 * HEADER_WORDS + -(-(position - 4 * HEADER_WORDS) // beat) * beat
+    assert not any(content[position:])
 
 
 def test_fields_are_those_of_the_record_and_documented() -> None:

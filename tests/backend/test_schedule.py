@@ -15,7 +15,7 @@ from bfpc.backend.architecture import Architecture
 from bfpc.backend.cost_model import PIPELINE_DEPTH, layer_cost
 from bfpc.backend.geometry import Axis
 from bfpc.backend.layer_work import LayerWork, Tile
-from bfpc.backend.program import FIELDS, LAYER_WORDS, decode_program, encode_program
+from bfpc.backend.program import FIELDS, LAYER_BEATS, decode_program, encode_program
 from bfpc.backend.schedule import Schedule, layer_work, make_schedule, schedule_document
 from bfpc.backend.tiling import CYCLE_SLACK, choose_tile
 from bfpc.backend.weight_image import pack_weights
@@ -94,7 +94,7 @@ def test_cost_of_a_layer_by_hand() -> None:
     graph = graph_of(conv_layer("conv", "image", inputs=64, outputs=64, size=16))
     cost = layer_cost(_work(graph), Tile(16, 16))
     latency = 100
-    program = latency + LAYER_WORDS + PIPELINE_DEPTH
+    program = latency + LAYER_BEATS + PIPELINE_DEPTH
     weights = latency + 32  # of the first step, a channel per cycle; features arrive meanwhile
     fill = 5 + 2 * 15  # 16 positions of a row are swept while 18 of the input arrive, halo included
     array = 2 * 9 * 256  # two channel tiles, nine taps
@@ -119,6 +119,19 @@ def test_a_narrow_array_takes_a_step_for_each_pair_of_digits() -> None:
     assert (split.dram_bytes, split.buffers) == (whole.dram_bytes, whole.buffers)
 
 
+@pytest.mark.parametrize("inputs", [27, 32, 33])
+def test_two_digits_of_few_channels_multiply_in_the_same_cycle(inputs: int) -> None:
+    """On 64 lanes, in groups of 32: half of them suffice, or not. Multiplications of the array are as many."""
+    narrow = replace(ARCHITECTURE, activation_bits=2)
+    graph = graph_of(conv_layer("conv", "image", inputs=inputs, outputs=64, size=16))
+    (whole,), (split,) = (_schedule(graph, architecture).layers for architecture in (ARCHITECTURE, narrow))
+    (narrow_groups,) = _schedule(graph, replace(narrow, k_vec=64)).layers
+    assert split.products == 2 * whole.products
+    assert (split.passes, narrow_groups.passes) == (1 if inputs <= 32 else 2, 2)
+    assert split.cycles - whole.cycles == (split.passes - 1) * 2 * 9 * 256
+    assert ("activation digit" in split.loop_order) == (split.passes == 2)
+
+
 def test_only_dense_layers_split_mantissas() -> None:
     graph = small_network()
     schedule = _schedule(graph, replace(ARCHITECTURE, activation_bits=2, weight_bits=1))
@@ -126,9 +139,12 @@ def test_only_dense_layers_split_mantissas() -> None:
         (layer.operator, layer.program.activation_digits, layer.program.weight_digits) for layer in schedule.layers
     }
     assert digits == {("Conv", 2, 3), ("Depthwise", 1, 1), ("Pass", 1, 1)}
-    stem = schedule.layers[0]
-    loops = "vector > filter tap > weight digit > activation digit > position"
-    assert stem.loop_order == f"spatial tile > channel tile > {loops}"
+    in_turn = {
+        layer.program.digits_side_by_side: layer.loop_order for layer in schedule.layers if layer.operator == "Conv"
+    }
+    loops = "spatial tile > channel tile > vector > filter tap > weight digit"
+    assert in_turn[1] == f"{loops} > position"
+    assert in_turn[0] == f"{loops} > activation digit > position"
 
 
 def test_a_slow_memory_bounds_the_cycles() -> None:
@@ -215,6 +231,43 @@ def test_narrow_tiles_are_taken_where_their_records_fill_words_and_no_others_fit
     assert cost.buffers.accumulator_positions <= 1600
     assert tile.width == 32
     assert tile.width * work.output.record_bits(0) % 64 == 0
+
+
+@pytest.mark.parametrize(
+    ("tail", "accumulators"),
+    [
+        pytest.param(Tail(Clip()), 0, id="no sum waits"),
+        pytest.param(Tail(None, Window("average", (2, 2), (2, 2))), 30, id="a sum for each window of a row"),
+        pytest.param(Tail(None, Window("max", (3, 3), (2, 2), (0, 0, 1, 1))), 60 * 60, id="all wait for their windows"),
+    ],
+)
+def test_a_layer_of_one_step_takes_accumulators_only_to_pool(tail: Tail, accumulators: int) -> None:
+    """64 channels, 1x1, on 60x60: as many as there are lanes; the filter of 3x3 beside it has nine steps."""
+    draft = Draft()
+    draft.conv("pointwise", draft.input("image", (64, 60, 60)), 32, tail=tail)
+    work = _work(graph_of(draft))
+    whole = Tile(work.vertical.output_size, work.horizontal.output_size)
+    assert layer_cost(work, whole).buffers.accumulator_positions == accumulators
+    filtered = _work(graph_of(conv_layer("conv", "image", inputs=64, outputs=32, size=60)))
+    assert layer_cost(filtered, Tile(60, 60)).buffers.accumulator_positions == 60 * 60
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_depthwise_windows_take_no_accumulators(kernel: int) -> None:
+    draft = Draft()
+    draft.depthwise("filtered", draft.input("image", (32, 60, 60)), kernel)
+    work = _work(graph_of(draft))
+    assert layer_cost(work, Tile(60, 60)).buffers.accumulator_positions == 0
+    by_taps = _work(graph_of(draft), replace(ARCHITECTURE, depthwise_window=1))
+    assert layer_cost(by_taps, Tile(60, 60)).buffers.accumulator_positions == (0 if kernel == 1 else 60 * 60)
+
+
+def test_a_layer_whose_sums_do_not_wait_has_the_tiles_that_the_features_allow() -> None:
+    draft = Draft()
+    draft.conv("pointwise", draft.input("image", (64, 60, 60)), 128)
+    few, many = (_schedule(graph_of(draft), replace(ARCHITECTURE, accumulator_positions=n)) for n in (64, 4096))
+    assert few.layers == many.layers
+    assert few.layers[0].program.tile_height * few.layers[0].program.tile_width > 64
 
 
 def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 ENTRY = """
 #include "bfpc_accelerator.hpp"
 extern "C" void start(const Beat* features, const Beat* residuals, Beat* outputs, const Beat* weights,
-                      const int32_t* program, const Beat* on_chip_features, const Beat* on_chip_residuals,
+                      const Beat* program, const Beat* on_chip_features, const Beat* on_chip_residuals,
                       Beat* on_chip_outputs, int32_t first_layer, int32_t layer_count)
 {
     bfpc_accelerator(features, residuals, outputs, weights, program, on_chip_features, on_chip_residuals,

@@ -55,9 +55,8 @@ public:
     {
         registers[offset] = value;
         if (offset == 0 && (value & 1)) {
-            bfpc_accelerator(memory(0x10), memory(0x1c), memory(0x28), memory(0x34),
-                             reinterpret_cast<const int32_t*>(memory(0x40)), memory(0x4c), memory(0x58), memory(0x64),
-                             registers.at(0x70), registers.at(0x78));
+            bfpc_accelerator(memory(0x10), memory(0x1c), memory(0x28), memory(0x34), memory(0x40), memory(0x4c),
+                             memory(0x58), memory(0x64), registers.at(0x70), registers.at(0x78));
             registers[0] = 2 | 4;
         }
     }
