@@ -109,7 +109,7 @@ def _part_costs(work: LayerWork, tile: Tile, part: range) -> list[tuple[TileCost
 
 def _start(work: LayerWork) -> int:
     """Until the array's first position: the program record, a table, then the first features and the first weights."""
-    program = MEMORY_LATENCY + LAYER_BEATS + PIPELINE_DEPTH
+    program = MEMORY_LATENCY + LAYER_BEATS * work.records + PIPELINE_DEPTH
     table = MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH if work.table else 0
     return program + table + MEMORY_LATENCY + work.architecture.k_vec
 

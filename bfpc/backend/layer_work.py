@@ -148,6 +148,16 @@ class LayerWork:
         return self.macs * self.digit_pairs
 
     @property
+    def all_products(self) -> int:
+        """With those of a layer behind."""
+        return self.products + (0 if self.behind is None else self.behind.products)
+
+    @property
+    def records(self) -> int:
+        """Records of the program: a layer behind has its own."""
+        return 1 if self.behind is None else 2
+
+    @property
     def channel_bits(self) -> int:
         """Bits of one output channel in the weight stream."""
         return self.parameters.channel_bits + (0 if self.behind is None else self.behind.channel_bits)

@@ -118,7 +118,7 @@ def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> La
         cycles=cycles,
         busy=_sums({process: times * trips for process, trips in tile.by_process.items()} for tile, times in sample),
         stalls=_sums({cause: times * cycles for cause, cycles in each.items()} for times, each in waits),
-        utilization=work.products / (cycles * work.architecture.macs_per_cycle),
+        utilization=work.all_products / (cycles * work.architecture.macs_per_cycle),
         dram_bytes=work.table_bytes + sum(times * _dram_bytes(work, tile) for tile, times in sample),
         intervals=_intervals(layer, passed),
     )
