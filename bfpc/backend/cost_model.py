@@ -36,7 +36,6 @@ from bfpc.backend.feature_fill import fill_cycles
 from bfpc.backend.feature_memory import FeatureLayout
 from bfpc.backend.geometry import Span
 from bfpc.backend.layer_work import BuffersUsed, LayerWork, Tile, buffers_used, pools_in_order
-from bfpc.backend.program import LAYER_BEATS
 from bfpc.backend.weight_image import TABLE_WORDS
 from bfpc.backend.window_trips import window_trips
 
@@ -108,10 +107,9 @@ def _part_costs(work: LayerWork, tile: Tile, part: range) -> list[tuple[TileCost
 
 
 def _start(work: LayerWork) -> int:
-    """Until the array's first position: the program record, a table, then the first features and the first weights."""
-    program = MEMORY_LATENCY + LAYER_BEATS * work.records + PIPELINE_DEPTH
+    """Until the array's first position: a table, then the first features and the first weights."""
     table = MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH if work.table else 0
-    return program + table + MEMORY_LATENCY + work.architecture.k_vec
+    return table + MEMORY_LATENCY + work.architecture.k_vec
 
 
 def _pace(work: LayerWork, cost: TileCost) -> tuple[str, int]:

@@ -24,7 +24,7 @@ from bfpc.backend.dataflow import NOW, Dataflow, Events, Fifo, Memory, Process, 
 from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.map_trips import PIECE, RegionTrips
 from bfpc.backend.memories import PORT_DEPTH, Sizes
-from bfpc.backend.program import LAYER_BEATS, LayerProgram
+from bfpc.backend.program import AHEAD_BEATS, LayerProgram
 from bfpc.backend.trips import TileTrips, WeightTrips
 from bfpc.backend.weight_image import TABLE_WORDS
 
@@ -34,7 +34,8 @@ WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
 class LayerProcesses:
     """The processes of a layer, and the dataflow that they run in, in which the array is watched."""
 
-    def __init__(self, work: LayerWork, program: LayerProgram, tiles: list[TileTrips]) -> None:
+    def __init__(self, work: LayerWork, program: LayerProgram, tiles: list[TileTrips], *, is_first: bool) -> None:
+        self.is_first = is_first
         self.work, self.program, self.tiles = work, program, tiles
         self.processes: list[Process] = []
         self.array = self._process("array")
@@ -52,9 +53,13 @@ class LayerProcesses:
         return self.processes[-1]
 
     def run(self) -> Events:
-        """First the program record and a table, then all processes at the same time, until the last word is stored."""
+        """First a table, then all processes at the same time, until the last word is stored.
+
+        The program records are read while the layer before runs; the first layer waits for them.
+        """
         flow = self.flow
-        yield from flow.wait_until(self.array, MEMORY_LATENCY + LAYER_BEATS * self.work.records + PIPELINE_DEPTH, "program")
+        if self.is_first:
+            yield from flow.wait_until(self.array, MEMORY_LATENCY + AHEAD_BEATS + PIPELINE_DEPTH, "program")
         if self.work.table:
             self.dram.serve(flow.now, self.work.table_bytes)
             ready = flow.now + MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH

@@ -192,6 +192,7 @@ def _fields() -> tuple[Field, ...]:
 FIELDS = _fields()
 LAYER_BEATS = -(-sum(field.words for field in FIELDS) // WORDS_OF_BEAT)
 LAYER_WORDS = LAYER_BEATS * WORDS_OF_BEAT
+AHEAD_BEATS = 2 * LAYER_BEATS  # of records that are read while a layer runs: two layers may run together
 
 
 @dataclass(frozen=True)

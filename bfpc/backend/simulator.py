@@ -36,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class LayerSimulation:
-    """A layer from its program record, in cycle `start`, to its last word in memory.
+    """A layer from cycle `start`, in which the one before is over, to its last word in memory.
 
     busy: cycles by process, as many as `trips` counts. stalls: cycles of the array by cause, such as `features: DRAM`:
     the process that it waits for, and behind the colon what holds that up in the end, if that is another. The array's
@@ -106,7 +106,7 @@ def simulate(layers: Iterable[tuple[LayerWork, LayerProgram]]) -> Simulation:
 def simulate_layer(work: LayerWork, program: LayerProgram, start: int = 0) -> LayerSimulation:
     """Simulates one layer of a schedule. Of many alike rows of spatial tiles a sample stands for the others."""
     sample = [(tile, times) for row, times in _sample(work, program) for tile in row]
-    layer = LayerProcesses(work, program, [tile for tile, _ in sample])
+    layer = LayerProcesses(work, program, [tile for tile, _ in sample], is_first=start == 0)
     layer.flow.run(layer.run())
     spans = list(zip(pairwise(layer.flow.marks), (*(times for _, times in sample), 1), strict=True))
     passed = list(accumulate((times * (end.cycle - begin.cycle) for (begin, end), times in spans), initial=start))

@@ -153,7 +153,7 @@ def tile_trips(work: LayerWork, program: LayerProgram, part: PartTrips, row: Spa
 
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
     """The trips of a layer's loops by C++ function, as its C simulation counts them."""
-    trips: Counter[str] = Counter(decode_layer=LAYER_BEATS * work.records, load_table=TABLE_WORDS if work.table else 0)
+    trips: Counter[str] = Counter(read_records=LAYER_BEATS * work.records, load_table=TABLE_WORDS if work.table else 0)
     rows, columns = work.vertical.spans(program.tile_height), work.horizontal.spans(program.tile_width)
     for part, row, column in product(part_trips(work, program), rows, columns):
         trips.update(_by_function(work, tile_trips(work, program, part, row, column)))
