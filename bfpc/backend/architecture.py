@@ -26,6 +26,7 @@ MIN_STEP_CYCLES = 16  # between two additions to an accumulator: more than the a
 
 CHUNK_POSITIONS = 64  # of a row that a region's streams receive in turn
 WEIGHT_FIFO_DEPTH = 512  # beats: weights of the next spatial tile or channel tile
+AHEAD_WEIGHT_BEATS = 128  # of the next layer, read while one ends: unpacking takes as long as memory's answer
 STEP_FIFO_DEPTH = 2  # steps that a processing element's weights arrive ahead
 OUTPUT_FIFO_DEPTH = 64  # positions between tail and store
 

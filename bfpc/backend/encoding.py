@@ -155,6 +155,8 @@ def _weight_fields(image: LayerImage) -> dict[str, int]:
     format = image.layout.weight_format or NO_FORMAT
     return {
         "weight_address": image.address,
+        "ahead_weight_address": 0,
+        "ahead_weight_beats": 0,
         "weight_mantissa_bits": format.mantissa_bits,
         "weight_exponent_bits": format.exponent_bits,
         "weight_block_size": format.block_size,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from simpy.events import Event
 
 from bfpc.backend.architecture import (
+    AHEAD_WEIGHT_BEATS,
     BEAT_BYTES,
     OUTPUT_FIFO_DEPTH,
     STEP_FIFO_DEPTH,
@@ -119,7 +120,9 @@ class LayerProcesses:
             map_parameters=Fifo(flow, (unpacks, self.windows), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
             parameters=Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
         )
-        self._start(_read_weights(flow, reads, self.tiles, self.dram, beats))
+        self._start(
+            _read_weights(flow, reads, self.tiles, self.dram, beats, 0 if self.is_first else AHEAD_WEIGHT_BEATS)
+        )
         self._start(_unpack_weights(flow, unpacks, self.tiles, beats, made))
         return made
 
@@ -156,14 +159,21 @@ def _unpack_region(
         yield from flow.end_tile(process, PIPELINE_DEPTH)
 
 
-def _read_weights(flow: Dataflow, process: Process, tiles: Iterable[TileTrips], memory: Memory, beats: Fifo) -> Events:
+def _read_weights(
+    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], memory: Memory, beats: Fifo, ahead: int
+) -> Events:
+    """The first `ahead` beats are there already; in the end those of the next layer are read."""
     for tile in tiles:
         for first in range(0, tile.weight_beats, WEIGHT_BURST):
             count = min(WEIGHT_BURST, tile.weight_beats - first)
             yield from beats.room(count)
-            served = memory.serve(flow.now, BEAT_BYTES * count) + memory.latency if tile.reads_weights else flow.now
+            on_chip = not tile.reads_weights or (tile.begins and first < ahead)
+            served = flow.now if on_chip else memory.serve(flow.now, BEAT_BYTES * count) + memory.latency
             beats.put(count, served)
             yield flow.work(process, count)
+        if tile.ahead_beats:
+            memory.serve(flow.now, BEAT_BYTES * tile.ahead_beats)
+            yield flow.work(process, tile.ahead_beats)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
 
 

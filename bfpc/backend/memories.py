@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bfpc.backend.architecture import (
+    AHEAD_WEIGHT_BEATS,
     BEAT_BITS,
     BEAT_WORDS,
     CHUNK_POSITIONS,
@@ -133,6 +134,7 @@ def _buffers(sizes: Sizes) -> Iterator[Memory]:
     yield Memory("buffers", "sum_windows", "lines", "buffer", LINE_POSITIONS, sizes.feature_group, window)
     kept = max(architecture.weight_beats, 1)
     yield Memory("loaders", "read_weights", "kept", "buffer", kept, BEAT_BITS)
+    yield Memory("loaders", "read_weights", "ahead", "buffer", AHEAD_WEIGHT_BEATS, BEAT_BITS)
     yield Memory("tail", "pool_windows", "positions", "buffer", positions, sizes.tail_vector)
     yield Memory("tail", "bfpc_accelerator", "table", "buffer", TABLE_WORDS, WORD_BITS, readers)
 

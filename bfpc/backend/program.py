@@ -136,6 +136,8 @@ class LayerProgram:
 
     weight_address: Annotated[int, Word("weight", "first word of the layer in the weight memory")]
     keeps_weights: Annotated[int, Word("weight", "1 if a part's stay on chip from its first spatial tile on")]
+    ahead_weight_address: Annotated[int, Word("weight", "first word of what runs next in the weight memory")]
+    ahead_weight_beats: Annotated[int, Word("weight", "beats that are read of it while this layer ends")]
     weight_mantissa_bits: Annotated[int, Word("weight", "width of a stored mantissa")]
     weight_exponent_bits: Annotated[int, Word("weight", "width of a block's exponent offset")]
     weight_block_size: Annotated[int, Word("weight", "input channels that share an exponent")]

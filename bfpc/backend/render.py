@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfpc.backend.architecture import (
+    AHEAD_WEIGHT_BEATS,
     BEAT_WORDS,
     CHUNK_POSITIONS,
     FILL_LATENCY,
@@ -46,6 +47,7 @@ def render(architecture: Architecture, fields: Sequence[Field]) -> dict[str, str
         "line_positions": LINE_POSITIONS,
         "chunk_positions": CHUNK_POSITIONS,
         "weight_fifo_depth": WEIGHT_FIFO_DEPTH,
+        "ahead_weight_beats": AHEAD_WEIGHT_BEATS,
         "step_fifo_depth": STEP_FIFO_DEPTH,
         "output_fifo_depth": OUTPUT_FIFO_DEPTH,
         "exponent_bits": MAX_EXPONENT_RANGE.bit_length(),

@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
+from itertools import zip_longest
 from typing import Any
 
-from bfpc.backend.architecture import Architecture
+from bfpc.backend.architecture import AHEAD_WEIGHT_BEATS, Architecture
 from bfpc.backend.bit_packing import WORD_BYTES
 from bfpc.backend.cost_model import Cost
 from bfpc.backend.encoding import encode_run, layer_arithmetic
@@ -23,6 +24,7 @@ from bfpc.backend.memory_plan import MemoryPlan, Piece, feature_layout, plan_mem
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.simulator import LayerSimulation, Simulation, simulate
 from bfpc.backend.tiling import choose_tile
+from bfpc.backend.trips import part_trips
 from bfpc.backend.weight_image import LayerImage, WeightImage, place_weights
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import slides_windows
@@ -122,11 +124,13 @@ def make_schedule(graph: Graph, architecture: Architecture, weights: WeightImage
         encode_run(graph, run, work, tile, memory, weights.layers)
         for run, work, (tile, _) in zip(graph.runs, works, tiles, strict=True)
     ]
+    runs = [*zip(programs, works, strict=True)]
+    programs = [_reads_ahead(run[0], then) for run, then in zip_longest(runs, runs[1:])]
     simulation = simulate((work, run[0]) for work, run in zip(works, programs, strict=True))
-    runs = zip(graph.runs, works, tiles, programs, simulation.layers, strict=True)
+    scheduled = zip(graph.runs, works, tiles, programs, simulation.layers, strict=True)
     layers = tuple(
         layer
-        for run, work, (_, cost), records, simulated in runs
+        for run, work, (_, cost), records, simulated in scheduled
         for layer in _schedule_run(run, work, cost, records, simulated)
     )
     return Schedule(graph.name, architecture, layers, memory, weights, simulation)
@@ -175,6 +179,18 @@ def layer_work(
         ),
         architecture=architecture,
     )
+
+
+def _reads_ahead(
+    programs: tuple[LayerProgram, ...], then: tuple[tuple[LayerProgram, ...], LayerWork] | None
+) -> tuple[LayerProgram, ...]:
+    """The records of what runs, with the weights that are read ahead for what runs then."""
+    if then is None:
+        return programs
+    (program, *_), next_work = then
+    beats = min(AHEAD_WEIGHT_BEATS, part_trips(next_work, program)[0].beats)
+    first = replace(programs[0], ahead_weight_address=program.weight_address, ahead_weight_beats=beats)
+    return (first, *programs[1:])
 
 
 def _schedule_run(

@@ -87,20 +87,27 @@ class PartTrips:
     tiles: range
     weights: tuple[WeightTrips, ...]
 
+    @property
+    def beats(self) -> int:
+        return sum(part.all_beats for part in self.weights)
+
 
 @dataclass(frozen=True)
 class TileTrips:
     """All trips of a spatial tile.
 
-    reads_weights: whether its weights come from DRAM, instead of from those kept on chip. windows: of a depthwise
-    layer, if it slides any. outputs: positions of the output. window: positions of a pooling window, where windows are
-    pooled after positions were collected, else None.
+    reads_weights: whether its weights come from DRAM, instead of from those kept on chip. begins: whether it is the
+    layer's first tile. ahead_beats: of weights that are read for the next layer, behind its own. windows: of a
+    depthwise layer, if it slides any. outputs: positions of the output. window: positions of a pooling window, where
+    windows are pooled after positions were collected, else None.
     """
 
     features: RegionTrips
     residual: RegionTrips | None
     weights: tuple[WeightTrips, ...]
     reads_weights: bool
+    begins: bool
+    ahead_beats: int
     array: ArrayTrips
     windows: WindowTrips | None
     outputs: int
@@ -125,7 +132,7 @@ class TileTrips:
             "features": int(self.features.unpacked.sum()),
             "residual reads": 0 if residual is None else int(residual.read.sum()),
             "residuals": 0 if residual is None else int(residual.unpacked.sum()),
-            "weight reads": self.weight_beats,
+            "weight reads": self.weight_beats + self.ahead_beats,
             "weights": sum(part.trips for part in self.weights),
             "array": self.array.fill + tiles * (int(self.array.steps.sum()) + self.array.emitting),
             "windows": 0 if self.windows is None else tiles * self.windows.cycles,
@@ -143,12 +150,20 @@ def tile_trips(work: LayerWork, program: LayerProgram, part: PartTrips, row: Spa
         residual=_residual_trips(work, program, part.tiles, row, column),
         weights=part.weights,
         reads_weights=not (program.keeps_weights and (row.output.start or column.output.start)),
+        begins=not (part.tiles.start or row.output.start or column.output.start),
+        ahead_beats=program.ahead_weight_beats if _is_last(work, part, row, column) else 0,
         array=_array_trips(work, row, column),
         windows=window_trips(work, row, column),
         outputs=len(row.output) * len(column.output),
         window=None if pool is None or pools_in_order(pool, len(column.output)) else math.prod(pool.kernel),
         store=store_trips(work.output, program.output_address, part.tiles, row.output, column.output),
     )
+
+
+def _is_last(work: LayerWork, part: PartTrips, row: Span, column: Span) -> bool:
+    """Whether it is the last spatial tile of the last part."""
+    ends = work.vertical.output_size, work.horizontal.output_size
+    return part.tiles.stop == len(work.channel_tiles) and (row.output.stop, column.output.stop) == ends
 
 
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
