@@ -54,7 +54,8 @@ class LayerProcesses:
     def run(self) -> Events:
         """First the program record and a table, then all processes at the same time, until the last word is stored."""
         flow = self.flow
-        yield from flow.wait_until(self.array, MEMORY_LATENCY + LAYER_BEATS * self.work.records + PIPELINE_DEPTH, "program")
+        decoded = MEMORY_LATENCY + LAYER_BEATS * self.work.records + PIPELINE_DEPTH
+        yield from flow.wait_until(self.array, decoded, "program")
         if self.work.table:
             self.dram.serve(flow.now, self.work.table_bytes)
             ready = flow.now + MEMORY_LATENCY + TABLE_WORDS + PIPELINE_DEPTH

@@ -385,7 +385,7 @@ def layers(draw: st.DrawFn) -> LayerCase:
         op = Pass(stride, (-1, 0, 1, -1) if crop else pads)
     else:
         fits = 2 * (kernel[0] - 1) < shape[1] and 2 * (kernel[1] - 1) < shape[2]
-        sides = tuple(draw(st.integers(-2, size + 1)) for size in (*kernel, *kernel))  # windows beyond the map among them
+        sides = tuple(draw(st.integers(-2, size + 1)) for size in (*kernel, *kernel))  # filters beyond the map, too
         pads = draw(st.sampled_from([pads, sides]))
         op = kind(kernel, stride, pads, (2, 2) if fits and draw(st.booleans()) else (1, 1))
     op = draw(maps_beyond(op, shape[1:]))
@@ -407,7 +407,7 @@ def layers(draw: st.DrawFn) -> LayerCase:
         broadcast=draw(st.booleans()),
         pad_value=draw(st.integers(-5000, 5000)) if padded_pass else 0,
         bias_bits=0 if kind is Pass else draw(st.sampled_from([0, 8, 24])),
-        tile=(draw(st.integers(1, output[0])), draw(st.integers(1, output[1]))),
+        tile=(draw(st.integers(1, output[0])), output[1]),
         window_top=draw(st.integers(-6, 3)),
         seed=draw(st.integers(0, 2**32)),
     )
