@@ -1,4 +1,4 @@
-"""Dense layers whose maps stream to depthwise layers: the C simulation stores what the emulator does, tile by tile."""
+"""Maps that stream to depthwise layers: the C simulation stores what the emulator does, in the cycles counted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from bfpc.backend.memory_plan import plan_memory
 from bfpc.backend.program import Program, encode_program
 from bfpc.backend.schedule import layer_works
 from bfpc.backend.trace import input_names, pack_maps, trace_names, unpack_maps
-from bfpc.backend.weight_image import pack_weights
+from bfpc.backend.trips import layer_trips
+from bfpc.backend.weight_image import WeightImage, pack_weights
 from bfpc.emulator.session import Emulator, of_image, real_values
 from bfpc.passes.stream_maps import stream_maps
 from tests.backend.hls_project import write_project
+from tests.backend.test_trips import assert_same_trips, counted_trips
 from tests.emulator.random_layers import Example, random_pair
 
 PLAIN = Architecture(
@@ -46,6 +48,7 @@ ARCHITECTURES = {
     "digits": replace(PLAIN, activation_bits=4, weight_bits=3),
     "large window": replace(PLAIN, depthwise_window=5, weight_beats=0),
 }
+GROUP = PLAIN.k_vec
 PAIRS = 60
 
 
@@ -56,18 +59,34 @@ def simulation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     folder = write_project(architecture, tmp_path_factory.mktemp("streamed"))
     flags = "CXXFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
     subprocess.run(["make", "build", flags], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["make", "src/../csim_trips", "CXXFLAGS=-O1"], cwd=folder, check=True, capture_output=True)
     return architecture, folder
 
 
 @pytest.mark.parametrize("seed", range(PAIRS))
-def test_random_pairs_agree_in_every_bit_whatever_the_tile(simulation: tuple[Architecture, Path], seed: int) -> None:
+def test_random_pairs_agree_in_bits_and_trips_whatever_the_tile(
+    simulation: tuple[Architecture, Path], seed: int
+) -> None:
     architecture, folder = simulation
     drawn = random_pair(seed, architecture.depthwise_window, (4, 8))
     pair = replace(drawn, graph=stream_maps(drawn.graph, architecture.depthwise_window))
     (work,) = layer_works(pair.graph, architecture)
     tiles = list(_tiles(work))
     tile = tiles[int(np.random.default_rng(seed).integers(len(tiles)))]
-    _assert_same_bits(pair, work, tile, folder)
+    (run,), memory = pair.graph.runs, plan_memory(pair.graph, architecture.k_vec)
+    image = pack_weights(pair.graph, architecture)
+    records = encode_run(pair.graph, run, work, tile, memory, image.layers)
+    program = Program(records, memory.words, image.words.size, memory.input_words, memory.input_address)
+    _assert_same_bits(pair, program, image, folder)
+    assert layer_trips(work, records[0]) == counted_trips(folder, program, image)[0], f"{tile} {run}"
+
+
+@pytest.mark.parametrize("seed", range(0, PAIRS, 2))
+def test_random_filters_make_the_trips_that_are_counted(simulation: tuple[Architecture, Path], seed: int) -> None:
+    architecture, folder = simulation
+    graph = random_pair(seed, architecture.depthwise_window, (4, 8)).graph
+    assert_same_trips(graph, architecture, folder)
+    assert_same_trips(stream_maps(graph, architecture.depthwise_window), architecture, folder)
 
 
 def _tiles(work: LayerWork) -> Iterator[Tile]:
@@ -84,23 +103,19 @@ def _on_words(output: FeatureLayout, columns: int) -> bool:
     return all(columns * output.record_bits(group) % 64 == 0 for group in range(output.groups))
 
 
-def _assert_same_bits(pair: Example, work: LayerWork, tile: Tile, folder: Path) -> None:
-    graph, architecture = pair.graph, work.architecture
-    (run,), names = graph.runs, trace_names(graph)
-    memory, image = plan_memory(graph, architecture.k_vec), pack_weights(graph, architecture)
-    records = encode_run(graph, run, work, tile, memory, image.layers)
-    program = Program(records, memory.words, image.words.size, memory.input_words, memory.input_address)
+def _assert_same_bits(pair: Example, program: Program, image: WeightImage, folder: Path) -> None:
+    graph, names = pair.graph, trace_names(pair.graph)
     encode_program(program).tofile(folder / "program.bin")
     image.words.tofile(folder / "weights.bin")
     emulated = Emulator(graph, names, stored=True).run_stored(real_values(pair.inputs))
     for index in range(2):
         inputs = {name: of_image(maps, index) for name, maps in pair.inputs.items()}
-        pack_maps(input_names(graph), inputs, architecture.k_vec).tofile(folder / "input.bin")
+        pack_maps(input_names(graph), inputs, GROUP).tofile(folder / "input.bin")
         files = ("program.bin", "weights.bin", "input.bin", "trace.bin")
         subprocess.run(["./csim", *files], cwd=folder, check=True, capture_output=True)
         words = np.fromfile(folder / "trace.bin", np.uint64)
-        stored = unpack_maps(graph, names, words, architecture.k_vec)
+        stored = unpack_maps(graph, names, words, GROUP)
         for name in names:
             expected = of_image(emulated[name], index)
-            np.testing.assert_array_equal(stored[name].mantissas, expected.mantissas, f"{tile} {run}")
-            np.testing.assert_array_equal(stored[name].offsets, expected.offsets, f"{tile} {run}")
+            np.testing.assert_array_equal(stored[name].mantissas, expected.mantissas, f"{program}")
+            np.testing.assert_array_equal(stored[name].offsets, expected.offsets, f"{program}")
