@@ -148,7 +148,7 @@ def test_verbose_is_a_line_for_each_step(arguments: str) -> None:
         "reading the data",
         "calibrating (32)",
         "  adjusting layers (4)",
-        "quantizing (5)",
+        "quantizing (6)",
         "scheduling",
         "running one image",
         "  reading the build",

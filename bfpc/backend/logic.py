@@ -56,8 +56,8 @@ class TailLane:
 
     @property
     def operators(self) -> Operators:
-        bits, mantissa = self.bits, self.mantissa_bits
-        shift, right_shift = _shifter(bits, bits), 2 * _shifter(bits, bits)  # to the right with half of the last bit
+        bits = self.bits
+        shift = _shifter(bits, bits)
         finish = Operators(
             adders=bits * 3,  # bias, residual added or subtracted
             multiplexers=_shifter(bits, 1 << EXPONENT_BITS) + 2 * shift + _selection(bits, 4),
@@ -65,15 +65,20 @@ class TailLane:
         )
         activate = Operators(
             adders=bits * 6,  # two clips, rounding, the table's offset and ends
-            multiplexers=2 * _selection(bits, 2) + right_shift + _selection(bits, 4),
+            multiplexers=2 * _selection(bits, 2) + _right_shifter(bits) + _selection(bits, 4),
             products=(Product(1, bits, INTEGER_BITS, bits),),
         )
         pool = Operators(bits * 2, 2 * _selection(bits, 2), (Product(1, bits, bits, bits),))
-        quantize = Operators(
+        return finish + activate + pool + self.quantizer
+
+    @property
+    def quantizer(self) -> Operators:
+        """Rounding alone."""
+        bits, mantissa = self.bits, self.mantissa_bits
+        return Operators(
             adders=bits * 6,  # magnitude, rounding, the ends of the mantissa's range before and after
-            multiplexers=right_shift + _shifter(mantissa, mantissa) + 3 * _selection(mantissa, 2),
+            multiplexers=_right_shifter(bits) + _shifter(mantissa, mantissa) + 3 * _selection(mantissa, 2),
         )
-        return finish + activate + pool + quantize
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,11 @@ def unpackers(architecture: Architecture) -> tuple[Unpacker, ...]:
 def other_operators(architecture: Architecture) -> dict[str, Operators]:
     """What else there is in each module; depthwise lanes are beside the processing elements' dot products."""
     beats = sum((_line(unpacker) for unpacker in unpackers(architecture)), Operators())
+    lanes = _depthwise_lane(architecture) * architecture.k_vec
+    if architecture.depthwise_window > 1:
+        lanes += _map_lane(architecture) * architecture.k_vec + _block_exponents(architecture)
     return {
-        "depthwise lanes": _depthwise_lane(architecture) * architecture.k_vec,
+        "depthwise lanes": lanes,
         "loaders": beats,
         "tail": _block_exponents(architecture),
         "DMA": _packer(Sizes(architecture).group_record, architecture.k_vec, architecture.max_mantissa_bits),
@@ -139,6 +147,11 @@ def other_operators(architecture: Architecture) -> dict[str, Operators]:
 def _shifter(bits: int, distances: int) -> int:
     """Multiplexer bits of a shifter by up to `distances` - 1: two bits of the distance in each stage."""
     return bits * -(-(distances - 1).bit_length() // 2)
+
+
+def _right_shifter(bits: int) -> int:
+    """Multiplexer bits of a shifter to the right, with half of the last bit."""
+    return 2 * _shifter(bits, bits)
 
 
 def _selection(bits: int, choices: int) -> int:
@@ -159,7 +172,15 @@ def _depthwise_lane(architecture: Architecture) -> Operators:
     aligned = left + distances - 1
     tap = Operators(bits, _shifter(bits, distances) + _selection(bits, 2), (Product(1, left, right, left + right),))
     products = (Product(taps, aligned, right, aligned + right),)
-    return tap + Operators(taps * bits, window * _shifter(aligned, distances) + taps * _selection(right, 2), products)
+    chosen = taps * (_selection(right, 2) + _selection(aligned, 2))  # a weight that arrives; zeros beyond the map
+    return tap + Operators(taps * bits, window * _shifter(aligned, distances) + chosen, products)
+
+
+def _map_lane(architecture: Architecture) -> Operators:
+    """A channel of a map that streams to the windows: bias, shift, bounds and rounding."""
+    lane = TailLane(architecture.accumulator_bits, TAIL_BITS, architecture.feature_bits)
+    bounded = Operators(lane.bits * 3, _shifter(lane.bits, lane.bits) + 2 * _selection(lane.bits, 2))
+    return bounded + lane.quantizer
 
 
 def _block_exponents(architecture: Architecture) -> Operators:

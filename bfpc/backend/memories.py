@@ -147,7 +147,12 @@ def _fifos(sizes: Sizes) -> Iterator[Memory]:
     yield Memory("buffers", "run_layer", "features", "fifo", architecture.feature_depth, sizes.feature_group, groups)
     yield Memory("loaders", "run_layer", "weights", "fifo", short, sizes.weight_vector, elements)
     yield Memory("loaders", "run_layer", "taps", "fifo", short, sizes.depthwise_tap)
+    window_taps = architecture.depthwise_window**2 + 1
+    yield Memory("loaders", "run_layer", "window_taps", "fifo", window_taps, sizes.depthwise_tap)
+    yield Memory("loaders", "run_layer", "map_parameters", "fifo", short, sizes.channel_parameters, elements)
     yield Memory("loaders", "run_layer", "parameters", "fifo", short, sizes.channel_parameters, elements)
+    yield Memory("buffers", "run_layer", "array_sums", "fifo", short, sizes.accumulator_vector)
+    yield Memory("buffers", "run_layer", "map", "fifo", short, sizes.feature_group)
     yield Memory("tail", "run_layer", "sums", "fifo", short, sizes.accumulator_vector)
     yield Memory("buffers", "run_layer", "residuals", "fifo", architecture.accumulator_positions, stored)
     yield Memory("tail", "run_layer", "outputs", "fifo", OUTPUT_FIFO_DEPTH, stored)

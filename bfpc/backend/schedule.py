@@ -41,13 +41,16 @@ LOOPS = {
 class LayerSchedule:
     """One layer. Formats are texts such as `int5bfp/16`; the buffers' fillings are of the largest tile.
 
-    activation_format is that of the map the array reads, output_format of the map the layer writes.
+    runs_with: the layer before whose map this one takes as it is made, if any: that one's cycles, stalls, traffic and
+    buffers are of both, and this one's are 0. activation_format is that of the map that the layer reads, output_format
+    of the map that it writes.
     cycles, stalls, utilization and dram_bytes are the simulator's. The estimates and bound, the process that sets the
     pace, or memory, are the cost model's, which chose the tile.
     """
 
     name: str
     operator: str
+    runs_with: str | None
     activation_format: str
     weight_format: str | None
     output_format: str
@@ -208,7 +211,8 @@ def _schedule_run(
     yield _schedule_layer(run[0], first, cost, programs[0], simulated)
     nothing = replace(simulated, cycles=0, stalls={}, utilization=0.0, dram_bytes=0)
     free = replace(cost, cycles=0, dram_bytes=0, buffers=BuffersUsed(0, 0, 0))
-    yield _schedule_layer(run[1], work.behind, free, programs[1], nothing)
+    behind = _schedule_layer(run[1], work.behind, free, programs[1], nothing)
+    yield replace(behind, runs_with=run[0].name)
 
 
 def _schedule_layer(
@@ -218,6 +222,7 @@ def _schedule_layer(
     return LayerSchedule(
         name=node.name,
         operator=type(node.op).__name__,
+        runs_with=None,
         activation_format=str(work.input.format),
         weight_format=None if weight_format is None else str(weight_format),
         output_format=str(work.output.format),

@@ -123,7 +123,8 @@ def network_cycles(graph: Graph, architecture: Architecture) -> int:
     known: dict[LayerWork, int] = {}
     total = 0
     for work in layer_works(graph, architecture):
-        key = replace(work, name="")  # networks repeat layers
+        behind = None if work.behind is None else replace(work.behind, name="")
+        key = replace(work, name="", behind=behind)  # networks repeat layers
         if key not in known:
             known[key] = choose_tile(work)[1].cycles
         total += known[key]

@@ -229,11 +229,15 @@ Layer = Conv | Depthwise | Pass
 def slides_windows(op: Layer, side: int) -> bool:
     """Whether a depthwise filter slides over its map as windows of at most `side` rows and columns.
 
-    Filter and map have no holes, and pads are zeros, of which there are fewer than the filter is large.
+    Filter and map have no holes, and pads are zeros, of which there are fewer than the filter is large: on each side,
+    so that every window meets the map, and on both together, so that a row's windows are complete before the next's.
     """
     plain = op.dilation == op.input_dilation == (1, 1) and op.pad_mode == "zero"
     top, left, bottom, right = op.pads
-    narrow = max(top, top + bottom) < op.kernel[0] and max(left, left + right) < op.kernel[1]
+    narrow = all(
+        max(before, after, before + after) < size
+        for before, after, size in ((top, bottom, op.kernel[0]), (left, right, op.kernel[1]))
+    )
     return isinstance(op, Depthwise) and plain and narrow and 1 < max(op.kernel) <= side
 
 

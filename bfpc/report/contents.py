@@ -30,6 +30,7 @@ PROCESSES = (  # of the accelerator, as data pass through them
     "weight reads",
     "weights",
     "array",
+    "windows",
     "residual reads",
     "residuals",
     "tail",
@@ -58,6 +59,16 @@ class Contents:
     def layers(self) -> list[dict[str, Any]]:
         """The entries of schedule.json."""
         return list(self.schedule["layers"])
+
+    @cached_property
+    def runs(self) -> list[list[dict[str, Any]]]:
+        """The layers that run together; the first of them has the cycles."""
+        runs: list[list[dict[str, Any]]] = []
+        for layer in self.layers:
+            if layer["runs_with"] is None:
+                runs.append([])
+            runs[-1].append(layer)
+        return runs
 
     @cached_property
     def starts(self) -> list[float]:
@@ -212,7 +223,10 @@ def _check_schedule(build: Build, schedule: Mapping[str, Any]) -> None:
     layers, count = schedule["layers"], len(schedule["layers"])
     if [layer["name"] for layer in layers] != [node.name for node in build.graph.layers]:
         raise ValueError("layers of schedule.json and network.ir")
-    if min(layer["cycles"] for layer in layers) < 1:
+    with_others = {last.name: first.name for first, last in (run for run in build.graph.runs if len(run) > 1)}
+    if any(layer["runs_with"] != with_others.get(layer["name"]) for layer in layers):
+        raise ValueError("layers that run together in schedule.json and network.ir")
+    if any((layer["cycles"] < 1) != (layer["runs_with"] is not None) for layer in layers):
         raise ValueError("cycles of schedule.json")
     if any(not each["life"][0] <= each["life"][1] <= count or each["life"][0] == count for each in schedule["maps"]):
         raise ValueError("maps of schedule.json")

@@ -39,6 +39,7 @@ def gantt_chart(contents: Contents) -> Chart:
             "most": max(layer["stalls"], key=lambda cause: layer["stalls"][cause], default="nothing"),
         }
         for layer, (start, finish) in zip(contents.layers, pairwise(starts), strict=True)
+        if layer["runs_with"] is None
     ]
     x = alt.X("start:Q", title="milliseconds of one image").scale(domain=[0, end])
     y = alt.Y("process:N", title=None, sort=[WAITS, *PROCESSES])
@@ -93,11 +94,11 @@ def roofline_chart(contents: Contents) -> Chart:
         {
             "layer": layer["name"],
             "operator": layer["operator"],
-            "intensity": layer["products"] / layer["dram_bytes"],
-            "reached": layer["products"] / layer["cycles"] * clock / 1e9,
+            "intensity": products / layer["dram_bytes"],
+            "reached": products / layer["cycles"] * clock / 1e9,
         }
-        for layer in contents.layers
-        if layer["products"] and layer["dram_bytes"]
+        for layer, products in ((run[0], sum(layer["products"] for layer in run)) for run in contents.runs)
+        if products and layer["dram_bytes"]
     ]
     ends = [min((row["intensity"] for row in rows), default=1), max((row["intensity"] for row in rows), default=1)]
     corner = peak / bandwidth

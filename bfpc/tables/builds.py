@@ -49,16 +49,18 @@ def _arithmetic(layer: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _costs(layer: dict[str, Any], split: bool) -> tuple[str, ...]:
+    """What a layer runs with stands at that one: cycles of both, and what they move."""
+    with_another = layer["runs_with"]
     return (
         layer["name"],
-        main_stall(layer["stalls"], layer["cycles"]),
+        f"runs with {with_another}" if with_another else main_stall(layer["stalls"], layer["cycles"]),
         _tiles(layer["program"]),
         *((str(layer["passes"]),) if split else ()),
         count(layer["macs"]),
-        count(layer["cycles"]),
-        percent(layer["utilization"]),
+        "" if with_another else count(layer["cycles"]),
+        "" if with_another else percent(layer["utilization"]),
         count(layer["weight_bytes"]),
-        count(layer["dram_bytes"]),
+        "" if with_another else count(layer["dram_bytes"]),
     )
 
 

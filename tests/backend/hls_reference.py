@@ -1,7 +1,7 @@
 """One layer computed and stored the slow, obvious way: what the C simulation is held against.
 
 Written from the arithmetic contract and the memory layouts alone, in integers, bit strings and loops over elements. It
-shares the operators, the formats and the program's fields with the compiler, and no code.
+shares the operators, the formats and the program's fields with the compiler, and no code but which filters slide.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bfpc.ir.operators import (
     Clip,
     Conv,
     Depthwise,
-    Layer,
     Pass,
     PositionScale,
     PRelu,
     Table,
     Window,
+    slides_windows,
     window_output_size,
 )
 from bfpc.numerics.format import BfpFormat
@@ -307,11 +307,6 @@ def _dense_fields(case: LayerCase, channels: range, c_vec: int) -> Iterator[tupl
                     yield int(case.weights[k, c, ky, kx]), weight.mantissa_bits
 
 
-def _by_windows(op: Layer, architecture: Architecture) -> bool:
-    dense_map = op.dilation == op.input_dilation == (1, 1) and op.pad_mode == "zero"
-    return isinstance(op, Depthwise) and dense_map and max(op.kernel) <= architecture.depthwise_window
-
-
 def _depthwise_fields(case: LayerCase, channels: range) -> Iterator[tuple[int, int]]:
     for ky, kx in np.ndindex(case.op.kernel):
         yield from ((int(case.weights[k, ky, kx]), case.weight_format.mantissa_bits) for k in channels)
@@ -341,7 +336,7 @@ def layer_program(case: LayerCase, architecture: Architecture) -> LayerProgram:
         input_width=width,
         vectors=-(-channels // architecture.c_vec),
         **_pair("kernel", op.kernel, ("height", "width")),
-        depthwise_windows=int(_by_windows(op, architecture)),
+        depthwise_windows=int(slides_windows(op, architecture.depthwise_window)),
         weight_digits=_digits(case.weight_format, architecture.weight_bits) if isinstance(op, Conv) else 1,
         activation_digits=_digits(case.x.format, architecture.activation_bits) if isinstance(op, Conv) else 1,
         digits_side_by_side=int(_side_by_side(case, architecture)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from bfpc.ir.operators import (
     Table,
     Tail,
     Window,
+    slides_windows,
 )
 from bfpc.ir.shapes import output_shape
 from bfpc.numerics.format import BLOCK_SIZES, BfpFormat, BfpTensor
@@ -40,7 +41,7 @@ MAX_TRIES = 1000
 
 @dataclass(frozen=True)
 class Example:
-    """A quantized graph of one layer, and its stored input maps, with a leading axis of images."""
+    """A quantized graph of one layer or two, and its stored input maps, with a leading axis of images."""
 
     graph: Graph
     inputs: dict[str, BfpTensor]
@@ -48,10 +49,20 @@ class Example:
 
 def random_layer(seed: int, limits: Sequence[Limit] = LIMITS) -> Example:
     """A layer whose sums fit the hardware, its formats drawn within one of `limits`."""
+    return _random_example(seed, lambda rng: _draw_layer(rng, limits[int(rng.integers(len(limits)))]))
+
+
+def random_pair(seed: int, window: int, blocks: Sequence[int]) -> Example:
+    """A dense layer, and a depthwise one behind it that slides windows; blocks: the sizes that maps are stored in."""
+    return _random_example(seed, lambda rng: _draw_pair(rng, window, blocks))
+
+
+def _random_example(seed: int, draw: Callable[[np.random.Generator], Graph]) -> Example:
+    """What is drawn first whose sums fit the hardware."""
     rng = np.random.default_rng(seed)
     for _ in range(MAX_TRIES):
         try:
-            graph = _draw_layer(rng, limits[int(rng.integers(len(limits)))])
+            graph = draw(rng)
         except CapacityError:
             continue
         return Example(graph, {value.name: random_maps(rng, value) for value in graph.values})
@@ -110,6 +121,46 @@ def _draw_layer(rng: np.random.Generator, limit: Limit) -> Graph:
     signed = None if isinstance(activation, Clip) and activation.low >= 0 else True
     output = random_format(rng, limit, signed=signed)
     return replace(graph, nodes=(_with_format(rng, graph.nodes[0], output),)).check()
+
+
+def _draw_pair(rng: np.random.Generator, window: int, blocks: Sequence[int]) -> Graph:
+    """Raises CapacityError where the drawn layers' sums don't fit the hardware."""
+
+    def format(*, signed: bool | None = None) -> BfpFormat:
+        return replace(random_format(rng, (8, 3), signed=signed), block_size=int(rng.choice(blocks)))
+
+    def layer(name: str, op: Conv | Depthwise, source: Value, outputs: int) -> Graph:
+        x = replace(source, name="x")
+        constants: dict[str, Constant] = {"weight": _draw_weight(rng, op, x.shape[0], outputs, format(signed=True))}
+        scale = _largest(_graph([x], _node(op, [x], constants, name), constants))
+        constants["bias"] = (rng.standard_normal(outputs) * scale / 8).astype(np.float32)
+        high = scale * rng.uniform(0, 0.25)
+        bounds = (None, Clip(), Clip(0.0, high), Clip(-high, high))[rng.integers(4)]
+        op = replace(op, tail=Tail(bounds))
+        graph = prove_accumulators(_graph([x], _node(op, [x], constants, name), constants))
+        (node,), positive = graph.nodes, bounds is not None and bounds.low >= 0
+        constants = {f"{name}.{key}": constant for key, constant in graph.constants.items()}
+        inputs = {role: source.name if role == "x" else f"{name}.{key}" for role, key in node.inputs.items()}
+        node = replace(_with_format(rng, node, format(signed=None if positive else True)), inputs=inputs)
+        return graph.with_nodes([node], constants)
+
+    x = Value("x", (int(rng.integers(1, 38)), *_pair(rng.integers(1, 25, 2))), format())
+    dense = _draw_kind(rng, x.shape, lambda op: isinstance(op, Conv))
+    assert isinstance(dense, Conv)
+    outputs = int(rng.integers(1, 28))
+    first = layer("map", dense, x, outputs)
+    made = first.nodes[0].output
+    filter = _draw_kind(rng, made.shape, lambda op: isinstance(op, Depthwise) and slides_windows(op, window))
+    assert isinstance(filter, Depthwise)
+    second = layer("y", filter, made, outputs)
+    return replace(second, values=(x,), inputs=first.inputs).with_nodes(
+        (*first.nodes, *second.nodes), {**first.constants, **second.constants}
+    )
+
+
+def _draw_kind(rng: np.random.Generator, shape: Shape, wanted: Callable[[Layer], bool]) -> Layer:
+    """The first layer drawn that is wanted."""
+    return next(op for op in iter(lambda: _draw_array(rng, shape), None) if wanted(op))
 
 
 def _draw_array(rng: np.random.Generator, shape: Shape) -> Layer:
@@ -177,18 +228,18 @@ def _draw_window(rng: np.random.Generator, size: Pair) -> Window | None:
     return replace(plain, count_padding=bool(rng.integers(2)))
 
 
-def _node(op: Layer, values: list[Value], constants: dict[str, Constant]) -> Node:
+def _node(op: Layer, values: list[Value], constants: dict[str, Constant], name: str = "y") -> Node:
     inputs = {value.name: value.name for value in values} | {name: name for name in constants}
     weight = constants.get("weight")
     shapes: dict[str, tuple[int, ...]] = {"x": values[0].shape}
     if isinstance(weight, BfpTensor):
         shapes["weight"] = weight.mantissas.shape
-    return Node(op, inputs, Value("y", output_shape(op, shapes)))
+    return Node(op, inputs, Value(name, output_shape(op, shapes)))
 
 
 def _graph(values: list[Value], node: Node, constants: dict[str, Constant]) -> Graph:
     ports = tuple(Port(value.name, value.name, AXES) for value in values)
-    return Graph("layer", tuple(values), (node,), constants, ports, (Port("y", "y", AXES),))
+    return Graph("layer", tuple(values), (node,), constants, ports, (Port(node.name, node.name, AXES),))
 
 
 def _largest(graph: Graph) -> float:
