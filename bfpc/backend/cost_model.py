@@ -139,6 +139,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weig
     if work.pool is not None and not pools_in_order(work.pool, len(column.output)):
         windows = len(row.output) * len(column.output) * math.prod(work.pool.kernel) + 2 * PIPELINE_DEPTH
     store = _store_cycles(work, row, column)
+    pipelines = 4 + (sliding is not None) + (work.pool is not None)  # of the array and what follows, but the writes
     latency = ON_CHIP_LATENCY if "output" in work.on_chip else MEMORY_LATENCY
     return TileCost(
         processes={
@@ -151,7 +152,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weig
             "store": tiles * store,
             "on-chip memory": read_on_chip // BEAT_WORDS,
         },
-        finish=windows + store // len(row.output) + 4 * PIPELINE_DEPTH + latency,
+        finish=windows + store // len(row.output) + pipelines * PIPELINE_DEPTH + latency,
         dram_bytes=WORD_BYTES * in_dram,
     )
 

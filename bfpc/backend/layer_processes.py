@@ -71,11 +71,10 @@ class LayerProcesses:
         residuals = self._load("residual", "residual", residual, self.tail)
         weights = self._load_weights()
         slides = self.windows is not self.array
-        # Without windows a loop hands the sums on as they are.
-        latency = PIPELINE_DEPTH if slides else 2 * PIPELINE_DEPTH
-        sums = Fifo(flow, (self.windows, self.tail), STEP_FIFO_DEPTH + PIECE, latency)
+        sums = Fifo(flow, (self.windows, self.tail), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH)
         made = Fifo(flow, (self.array, self.windows), STEP_FIFO_DEPTH + PIECE, PIPELINE_DEPTH) if slides else sums
-        outputs = Fifo(flow, (self.tail, self.store), OUTPUT_FIFO_DEPTH, 3 * PIPELINE_DEPTH)  # of three loops
+        tail_loops = 2 if self.work.pool is None else 3
+        outputs = Fifo(flow, (self.tail, self.store), OUTPUT_FIFO_DEPTH, tail_loops * PIPELINE_DEPTH)
         beats = Fifo(flow, (self.store, self.writes), Sizes(self.work.architecture).chunk_fifo_depth, PIPELINE_DEPTH)
         for events in (
             _run_array(flow, self.array, self.tiles, vectors, weights.steps, made),

@@ -108,6 +108,11 @@ class Sizes:
     def chunk_fifo_depth(self) -> int:
         return 2 * (-(-CHUNK_POSITIONS * self.group_record // BEAT_BITS) + 1)
 
+    @property
+    def window_fifo_depth(self) -> int:
+        """The taps of a window, and one."""
+        return self.architecture.depthwise_window**2 + 1
+
     def _group(self, bits: int) -> int:
         """A channel group of mantissas of so many bits, and its exponents."""
         return self.architecture.k_vec * bits + self.architecture.k_vec // self.architecture.block * EXPONENT_BITS
@@ -147,21 +152,20 @@ def _fifos(sizes: Sizes) -> Iterator[Memory]:
     yield Memory("buffers", "run_layer", "features", "fifo", architecture.feature_depth, sizes.feature_group, groups)
     yield Memory("loaders", "run_layer", "weights", "fifo", short, sizes.weight_vector, elements)
     yield Memory("loaders", "run_layer", "taps", "fifo", short, sizes.depthwise_tap)
-    window_taps = architecture.depthwise_window**2 + 1
-    yield Memory("loaders", "run_layer", "window_taps", "fifo", window_taps, sizes.depthwise_tap)
-    yield Memory("loaders", "run_layer", "map_parameters", "fifo", short, sizes.channel_parameters, elements)
-    yield Memory("loaders", "run_layer", "parameters", "fifo", short, sizes.channel_parameters, elements)
-    yield Memory("buffers", "run_layer", "array_sums", "fifo", short, sizes.accumulator_vector)
+    yield Memory("loaders", "run_layer", "window_taps", "fifo", sizes.window_fifo_depth, sizes.depthwise_tap)
+    for name in ("map_parameters", "parameters"):
+        yield Memory("loaders", "run_layer", name, "fifo", short, sizes.channel_parameters, elements)
     yield Memory("buffers", "run_layer", "map", "fifo", short, sizes.feature_group)
-    yield Memory("tail", "run_layer", "sums", "fifo", short, sizes.accumulator_vector)
+    for name in ("array_sums", "map_sums", "window_sums"):
+        yield Memory("tail", "run_layer", name, "fifo", short, sizes.accumulator_vector)
     yield Memory("buffers", "run_layer", "residuals", "fifo", architecture.accumulator_positions, stored)
     yield Memory("tail", "run_layer", "outputs", "fifo", OUTPUT_FIFO_DEPTH, stored)
     for streams in (groups, 1):  # of features, of residuals
         yield Memory("loaders", "load_region", "plan", "fifo", PLAN_DEPTH, burst)
         yield Memory("loaders", "load_region", "beats", "fifo", chunk, BEAT_BITS, streams)
     yield Memory("loaders", "stream_weights", "beats", "fifo", WEIGHT_FIFO_DEPTH, BEAT_BITS)
-    yield Memory("tail", "finish_tile", "finished", "fifo", 2, sizes.tail_vector)
-    yield Memory("tail", "finish_tile", "pooled", "fifo", 2, sizes.tail_vector)
+    for name in ("finished", "pooled", "unpooled"):
+        yield Memory("tail", "finish_tile", name, "fifo", 2, sizes.tail_vector)
     yield Memory("DMA", "store_region", "beats", "fifo", chunk, stored_beat)
 
 

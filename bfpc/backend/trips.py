@@ -186,21 +186,20 @@ def _by_function(work: LayerWork, tile: TileTrips) -> dict[str, int]:
         "unpack_weights": cycles["weights"],
         "pass_features" if work.windows else "accumulate_steps": cycles["array"],
         "sum_windows": cycles["windows"],
-        "depthwise_windows": sums if tile.windows is None else 0,
         "finish_positions": sums,
-        _pooling(work, tile): sums,
-        "pool_channel_tile": cycles["tail"] - sums,
+        **_pooling(work, tile, sums),
         "quantize_outputs": len(tile.weights) * tile.outputs,
         "pack_outputs": cycles["store"],
         "write_beats": cycles["writes"],
     }
 
 
-def _pooling(work: LayerWork, tile: TileTrips) -> str:
-    """The function that takes the positions before they are quantized."""
+def _pooling(work: LayerWork, tile: TileTrips, sums: int) -> dict[str, int]:
     if work.pool is None:
-        return "forward"
-    return "pool_disjoint_windows" if tile.window is None else "pool_windows"
+        return {}
+    if tile.window is None:
+        return {"pool_disjoint_windows": sums}
+    return {"pool_windows": sums, "pool_channel_tile": len(tile.weights) * tile.outputs * tile.window}
 
 
 def _residual_trips(

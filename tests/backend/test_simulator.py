@@ -27,7 +27,7 @@ LOOPS = {
     "weights": ("unpack_weights",),
     "array": ("accumulate_steps", "pass_features"),
     "windows": ("sum_windows",),
-    "tail": ("forward", "pool_windows", "pool_channel_tile", "pool_disjoint_windows"),
+    "tail": ("finish_positions", "pool_channel_tile"),
     "store": ("pack_outputs",),
     "writes": ("write_beats",),
 }
