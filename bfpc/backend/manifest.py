@@ -25,7 +25,7 @@ from bfpc.ir.partition import HostNode, HostSegment
 from bfpc.ir.stages import stage_count
 from bfpc.numerics.format import BfpFormat
 
-MANIFEST_VERSION = 4
+MANIFEST_VERSION = 5
 CONSTANT_ROLES = ("weight", "bias", "slope", "table")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -160,7 +161,8 @@ def _draw_pair(rng: np.random.Generator, window: int, blocks: Sequence[int]) -> 
 
 def _draw_kind(rng: np.random.Generator, shape: Shape, wanted: Callable[[Layer], bool]) -> Layer:
     """The first layer drawn that is wanted."""
-    return next(op for op in iter(lambda: _draw_array(rng, shape), None) if wanted(op))
+    drawn = (_draw_array(rng, shape) for _ in count())
+    return next(op for op in drawn if wanted(op))
 
 
 def _draw_array(rng: np.random.Generator, shape: Shape) -> Layer:
