@@ -17,14 +17,17 @@ def run(*arguments: str | Path) -> Result:
 
 
 def compile_small(folder: Path, preset: str, name: str = "classifier") -> Path:
-    """A build of convolutions, a depthwise one and a residual among them, and a softmax that the host computes."""
+    """A build of convolutions, a depthwise one that runs behind another and a residual among them, and a softmax that
+    the host computes."""
     net = OnnxWriter(np.random.default_rng(0), opset=17)
     x = net.input(1, 3, 16, 16)
     x = net.node("Conv", [x.name, net.normal(16, 3, 3, 3, scale=0.2)], (1, 16, 14, 14))
     x = shortcut = net.node("Relu", [x.name], x.shape)
-    x = net.node("Conv", [x.name, net.normal(16, 1, 3, 3, scale=0.3)], x.shape, group=16, pads=[1, 1, 1, 1])
+    x = net.node("Conv", [x.name, net.normal(24, 16, 1, 1, scale=0.2)], (1, 24, 14, 14))
     x = net.node("Relu", [x.name], x.shape)
-    x = net.node("Conv", [x.name, net.normal(16, 16, 1, 1, scale=0.2)], x.shape)
+    x = net.node("Conv", [x.name, net.normal(24, 1, 3, 3, scale=0.3)], x.shape, group=24, pads=[1, 1, 1, 1])
+    x = net.node("Relu", [x.name], x.shape)
+    x = net.node("Conv", [x.name, net.normal(16, 24, 1, 1, scale=0.2)], (1, 16, 14, 14))
     x = net.node("Add", [x.name, shortcut.name], x.shape)
     x = net.node("GlobalAveragePool", [x.name], (1, 16, 1, 1))
     flat = net.node("Flatten", [x.name], (1, 16))

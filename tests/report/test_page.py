@@ -98,6 +98,18 @@ def test_the_network_says_what_was_fused_into_each_layer(build: Path) -> None:
         assert ("residual" in node.inputs) == (node.layer.tail.residual in inside[node.name])
 
 
+def test_a_layer_that_runs_behind_another_has_no_cycles_of_its_own(build: Path) -> None:
+    contents = gather(build, None, {}, "")
+    [(first, behind)] = [run for run in contents.runs if len(run) > 1]
+    assert (first["operator"], behind["operator"], behind["cycles"]) == ("Conv", "Depthwise", 0)
+    page, figures = (build / "report.html").read_text(), run("inspect", build).stdout
+    assert page.count(f"runs with {first['name']}<") == 1
+    assert figures.count(f"runs with {first['name']}") == 1
+    reached = CHARTS["roofline"](contents).to_dict(validate=False)["layer"][1]["data"]["values"]
+    assert first["name"] in {row["layer"] for row in reached}
+    assert behind["name"] not in {row["layer"] for row in reached}
+
+
 def test_without_the_library_that_draws_the_page_says_what_is_missing(
     build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
