@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bfpc.ir.operators import Layer, PadMode, Pair
 
@@ -26,7 +26,7 @@ class Span:
 class Axis:
     """A layer along one axis: sizes of its maps, then filter and pooling window. Without pooling the window is 1.
 
-    Where the map streams to a depthwise layer behind, that one's filter and map take the place of pooling. clips:
+    Where the map streams to a layer behind, that one's filter or pooling window takes the place of pooling. clips:
     whether inputs are in the map only, as depthwise windows see zeros beyond it without holding any.
     """
 
@@ -43,6 +43,17 @@ class Axis:
     input_dilation: int = 1
     pad_mode: PadMode = "zero"
     clips: bool = False
+
+    def before(self, behind: Axis) -> Axis:
+        """The axis of a layer whose map streams to the one behind: that has a filter or a pooling window, not both."""
+        pools = behind.kernel == behind.stride == 1
+        window = (
+            (behind.pool_kernel, behind.pool_stride, behind.pool_pad)
+            if pools
+            else (behind.kernel, behind.stride, behind.pad)
+        )
+        kernel, stride, pad = window
+        return replace(self, output_size=behind.output_size, pool_kernel=kernel, pool_stride=stride, pool_pad=pad)
 
     def spans(self, tile: int) -> list[Span]:
         """The tiles of `tile` outputs, first to last; the last may be smaller."""

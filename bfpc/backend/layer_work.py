@@ -226,17 +226,14 @@ def _waiting_positions(work: LayerWork, rows: int, column: Span) -> int:
 
 
 def streamed(work: LayerWork, behind: LayerWork) -> LayerWork:
-    """A dense layer whose map streams to the depthwise layer behind it."""
-    axes = (work.vertical, behind.vertical), (work.horizontal, behind.horizontal)
-    vertical, horizontal = (
-        replace(axis, output_size=last.output_size, pool_kernel=last.kernel, pool_stride=last.stride, pool_pad=last.pad)
-        for axis, last in axes
-    )
+    """A dense layer whose map streams to the depthwise layer or pass behind it."""
+    vertical, horizontal = work.vertical.before(behind.vertical), work.horizontal.before(behind.horizontal)
     return replace(
         work,
         vertical=vertical,
         horizontal=horizontal,
         output=behind.output,
+        pool=behind.pool,
         table=behind.table,
         on_chip=work.on_chip & {"input"} | behind.on_chip & {"output"},
         behind=behind,

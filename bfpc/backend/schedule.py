@@ -27,7 +27,7 @@ from bfpc.backend.tiling import choose_tile
 from bfpc.backend.trips import part_trips
 from bfpc.backend.weight_image import LayerImage, WeightImage, place_weights
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import slides_windows
+from bfpc.ir.operators import Conv, slides_windows
 from bfpc.ir.shapes import array_size
 
 LOOPS = {
@@ -159,7 +159,9 @@ def layer_work(
     op, residual = node.layer, node.inputs.get("residual")
     source, output = (feature_layout(graph, name, architecture.k_vec) for name in (node.inputs["x"], node.name))
     sizes = source.shape[1:], array_size(op, source.shape[1:]), output.shape[1:]
-    windows = slides_windows(op, architecture.depthwise_window)
+    producer = graph.producer(node.inputs["x"])
+    is_behind = producer is not None and isinstance(producer.op, Conv) and producer.op.streams
+    windows = is_behind or slides_windows(op, architecture.depthwise_window)
     vertical, horizontal = layer_axes(op, *sizes, clips=windows)
     return LayerWork(
         name=node.name,

@@ -77,6 +77,9 @@ def window_trips(work: LayerWork, row: Span, column: Span) -> WindowTrips | None
         map = (len(row.region), len(column.region))
         windows = (len(row.array), len(column.array))
         starts = [axis.place(span.array) - span.region.start for axis, span in zip(axes, spans, strict=True)]
+    elif work.pool is not None:  # a pass: every position is a window of its own, for the tail to pool
+        map = windows = (len(row.array), len(column.array))
+        starts = [0, 0]
     else:
         map = (len(row.array), len(column.array))
         windows = (len(row.output), len(column.output))

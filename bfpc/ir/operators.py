@@ -101,7 +101,7 @@ class Tail:
 class Conv:
     """Convolution; weight [output channels, input channels / groups, kernel height, kernel width], bias [channels].
 
-    streams: the accelerator hands the map to the depthwise layer behind as it is made, and never stores it.
+    streams: the accelerator hands the map to the depthwise layer or pass behind as it is made, and never stores it.
     """
 
     INPUTS: ClassVar = ("x", "weight", "bias?", "residual?", "slope?", "table?")

@@ -1,6 +1,7 @@
-"""Lets dense layers hand their maps to the depthwise layers behind them, which then run at the same time.
+"""Lets dense layers hand their maps to the depthwise layers or passes behind them, which then run at the same time.
 
-    %a = Conv(%x) {tail=Tail(activation=Clip(...))}; %y = Depthwise(%a)   ->  the same with streams=True for %a
+    %a = Conv(%x) {tail=Tail(activation=Clip(...))}; %y = Depthwise(%a)     ->  the same with streams=True for %a
+    %a = Conv(%x) {tail=Tail(activation=Clip(...))}; %y = Pass(%a) {pool}   ->  the same with streams=True for %a
 
 No bit changes: the accelerator computes the map as before, in blocks, but neither stores nor reads it, and the array
 is at work while the depthwise windows are.
@@ -12,7 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Clip, Conv, Depthwise, slides_windows
+from bfpc.ir.operators import Clip, Conv, Depthwise, Pass, slides_windows
 
 
 def stream_maps(graph: Graph, window: int) -> Graph:
@@ -41,6 +42,9 @@ def _makes_a_stream(node: Node) -> bool:
 
 
 def _takes_a_stream(node: Node, window: int) -> bool:
-    """Whether the layer slides windows, each of them of its own output."""
-    plain = node.layer.tail.pool is None and "residual" not in node.inputs
-    return isinstance(node.op, Depthwise) and plain and slides_windows(node.op, window)
+    """Whether the layer slides windows, each of them of its own output, or takes the map as it is, for its tail."""
+    if "residual" in node.inputs:
+        return False
+    if isinstance(node.op, Pass):
+        return window > 1 and node.op == Pass(tail=node.op.tail)
+    return isinstance(node.op, Depthwise) and node.op.tail.pool is None and slides_windows(node.op, window)

@@ -32,6 +32,10 @@ class Layer:
         self.draft.conv("map", self.draft.input("x", shape), channels, kernel, weight=self.weight, tail=tail)
         self.draft.depthwise("layer", "map", window, stride)
 
+    def pooled(self, shape: Shape, channels: int, pool: Window) -> None:
+        self.draft.conv("map", self.draft.input("x", shape), channels, 1, weight=self.weight, tail=Tail(Clip()))
+        self.draft.add("layer", Pass(tail=Tail(pool=pool)), {"x": "map"})
+
     def passing(self, shape: Shape, op: Pass) -> None:
         self.draft.add("layer", op, {"x": self.draft.input("x", shape)})
 
@@ -61,6 +65,8 @@ KINDS: dict[str, Callable[[Layer], None]] = {
     "depthwise by windows, strided": lambda layer: layer.depthwise((200, 20, 21), 3, 2),
     "streamed": lambda layer: layer.streamed((64, 20, 24), 130, 1, 3),
     "streamed, strided": lambda layer: layer.streamed((40, 21, 25), 70, 3, 3, 2),
+    "streamed to a pool": lambda layer: layer.pooled((70, 9, 11), 40, Window("average", (9, 11), (9, 11))),
+    "streamed to pools": lambda layer: layer.pooled((70, 21, 22), 40, Window("max", (3, 3), (2, 2), (1, 1, 1, 1))),
     "streamed, few positions": lambda layer: layer.streamed((100, 2, 1), 40, 1, 3),
     "transposed": lambda layer: layer.dense((100, 9, 10), 70, 4, input_dilation=2),
     "few positions meet a tap": lambda layer: layer.dense((40, 2, 3), 12, 5, input_dilation=3),
