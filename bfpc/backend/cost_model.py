@@ -226,6 +226,6 @@ def _array_cycles(work: LayerWork, row: Span, column: Span, part: range, reads_w
 
 def _weight_cycles(work: LayerWork, part: range) -> int:
     """Cycles of unpacking the parameters and weights of a part's channel tiles, those of a layer behind as well."""
-    tiles = work.channel_tiles[part.start : part.stop]
-    own = sum(len(tile) + work.steps * _step_records(work, len(tile)) for tile in tiles) + PIPELINE_DEPTH
-    return own if work.behind is None else own + _weight_cycles(work.behind, part)
+    tiles = [len(tile) for tile in work.channel_tiles[part.start : part.stop]]
+    steps = sum(layer.steps * _step_records(layer, tile) for tile in tiles for layer in work.stream_layers)
+    return sum(tiles) + steps + PIPELINE_DEPTH

@@ -26,7 +26,7 @@ from bfpc.backend.layer_work import LayerWork
 from bfpc.backend.map_trips import PIECE, RegionTrips
 from bfpc.backend.memories import PORT_DEPTH, Sizes
 from bfpc.backend.program import AHEAD_BEATS, LayerProgram
-from bfpc.backend.trips import TileTrips, WeightTrips
+from bfpc.backend.trips import TileTrips
 from bfpc.backend.weight_image import TABLE_WORDS
 
 WEIGHT_BURST = 32  # beats of the weight stream that are requested at a time
@@ -83,7 +83,7 @@ class LayerProcesses:
         ):
             self._start(events)
         if slides:
-            self._start(_run_windows(flow, self.windows, self.tiles, made, weights, sums))
+            self._start(_run_windows(flow, self.windows, self.tiles, made, weights.taps, sums))
         memory = self.on_chip_writes if "output" in self.work.on_chip else self.dram
         yield self._start(_write_beats(flow, self.writes, self.tiles, beats, memory))
 
@@ -111,28 +111,29 @@ class LayerProcesses:
         """The two processes of the weights, and the FIFOs of what they make."""
         flow, reads, unpacks = self.flow, self._process("weight reads"), self._process("weights")
         beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + PORT_DEPTH, late=self.dram.name)
-        records = max(int(part.steps.max()) for part in self.tiles[0].weights)
+        records = max(int(part.steps.max(initial=1)) for part in self.tiles[0].weights)
         window = self.work.architecture.depthwise_window
         made = _WeightFifos(
             steps=Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH),
             taps=Fifo(flow, (unpacks, self.windows), window**2 + 1, PIPELINE_DEPTH),
-            map_parameters=Fifo(flow, (unpacks, self.windows), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
             parameters=Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
         )
-        self._start(
-            _read_weights(flow, reads, self.tiles, self.dram, beats, 0 if self.is_first else AHEAD_WEIGHT_BEATS)
-        )
+        ahead = 0 if self.is_first else AHEAD_WEIGHT_BEATS
+        self._start(_read_weights(flow, reads, self.tiles, self.dram, beats, ahead))
         self._start(_unpack_weights(flow, unpacks, self.tiles, beats, made))
         return made
 
 
 @dataclass(frozen=True)
 class _WeightFifos:
-    """What is unpacked of weights: for the array, for windows and a map that streams to them, and for the tail."""
+    """What is unpacked of weights: for the array, for windows, and for the tail.
+
+    The parameters of a map that streams come with the tail's, before the taps, and are taken sooner: nothing waits for
+    theirs alone.
+    """
 
     steps: Fifo
     taps: Fifo
-    map_parameters: Fifo
     parameters: Fifo
 
 
@@ -179,26 +180,16 @@ def _read_weights(
 def _unpack_weights(
     flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, made: _WeightFifos
 ) -> Events:
-    """Channel tile after channel tile its parameters, then its steps; where a map streams, first what is behind."""
+    """Channel tile after channel tile its parameters, then the taps of windows, then the array's steps."""
     for tile in tiles:
         for part in tile.weights:
-            if part.behind is not None:
-                yield from _unpack_part(flow, process, part.behind, beats, made.parameters, made.taps)
-                yield from _unpack_part(flow, process, part, beats, made.map_parameters, made.steps)
-            else:
-                steps = made.steps if tile.windows is None else made.taps
-                yield from _unpack_part(flow, process, part, beats, made.parameters, steps)
+            ready = yield from beats.take(int(part.beats[0]))
+            yield from make(flow, process, part.parameters, ready, beats.late, made.parameters, 1)
+            for pieces, records in ((part.tap_pieces, made.taps), (part.step_pieces, made.steps)):
+                for trips, count in pieces:
+                    ready = yield from beats.take(count)
+                    yield from make(flow, process, trips, ready, beats.late, records, trips)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
-
-
-def _unpack_part(
-    flow: Dataflow, process: Process, part: WeightTrips, beats: Fifo, parameters: Fifo, steps: Fifo
-) -> Events:
-    ready = yield from beats.take(int(part.beats[0]))
-    yield from make(flow, process, part.parameters, ready, beats.late, parameters, 1)
-    for trips, count in part.pieces:
-        ready = yield from beats.take(count)
-        yield from make(flow, process, trips, ready, beats.late, steps, trips)
 
 
 @dataclass
@@ -231,8 +222,7 @@ def _run_array(
         array.missing = tile.features.vectors
         yield from array.advance(tile.array.fill)
         for part in tile.weights:
-            records_of_steps = part.steps.tolist() if tile.array.steps.size else []  # windows take the taps
-            for cycles, records in zip(tile.array.steps.tolist(), records_of_steps, strict=True):
+            for cycles, records in zip(tile.array.steps.tolist(), part.steps.tolist(), strict=True):
                 ready = yield from steps.take(records)
                 yield from flow.wait_until(process, ready.last, steps.late)
                 yield from array.advance(cycles)
@@ -244,21 +234,18 @@ def _run_array(
 
 
 def _run_windows(
-    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], made: Fifo, weights: _WeightFifos, sums: Fifo
+    flow: Dataflow, process: Process, tiles: Iterable[TileTrips], made: Fifo, arriving: Fifo, sums: Fifo
 ) -> Events:
     """Positions of a map enter, row after row; where it streams they are the array's sums, quantized first."""
     for tile in tiles:
         assert tile.windows is not None
-        for part in tile.weights:
-            if part.behind is not None:
-                ready = yield from weights.map_parameters.take(1)
-                yield from flow.wait_until(process, ready.last, weights.map_parameters.late)
+        for _ in tile.weights:
             taps = tile.windows.taps
             for trips, entering, complete in tile.windows.pieces:
                 ready = yield from made.take(entering)
-                other = yield from weights.taps.take(min(taps, trips))
+                other = yield from arriving.take(min(taps, trips))
                 taps -= min(taps, trips)
-                late = made.late if ready.last >= other.last else weights.taps.late
+                late = made.late if ready.last >= other.last else arriving.late
                 both = Ready(max(ready.first, other.first), max(ready.last, other.last))
                 yield from make(flow, process, trips, both, late, sums, complete)
         yield from flow.end_tile(process, PIPELINE_DEPTH)

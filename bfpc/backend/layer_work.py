@@ -158,9 +158,14 @@ class LayerWork:
         return 1 if self.behind is None else 2
 
     @property
+    def stream_layers(self) -> tuple[LayerWork, ...]:
+        """The layers that share the weight stream, in its order."""
+        return (self,) if self.behind is None else (self.behind, self)
+
+    @property
     def channel_bits(self) -> int:
         """Bits of one output channel in the weight stream."""
-        return self.parameters.channel_bits + (0 if self.behind is None else self.behind.channel_bits)
+        return sum(layer.parameters.channel_bits for layer in self.stream_layers)
 
     @property
     def dilated(self) -> bool:

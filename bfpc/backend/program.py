@@ -109,9 +109,7 @@ class LayerProgram:
     kernel_height: Annotated[int, Word("array", "rows of the filter")]
     kernel_width: Annotated[int, Word("array", "columns of the filter")]
     streams: Annotated[int, Word("array", "1 if the map goes to the layer behind, and not to memory")]
-    depthwise_windows: Annotated[
-        int, Word("array", "1 if all taps of a depthwise filter multiply in one cycle")
-    ]
+    depthwise_windows: Annotated[int, Word("array", "1 if all taps of a depthwise filter multiply in one cycle")]
     weight_digits: Annotated[int, Word("array", "digits of a weight; each is multiplied by each of the map's")]
     activation_digits: Annotated[int, Word("array", "digits of a mantissa of the map")]
     digits_side_by_side: Annotated[int, Word("array", "1 if two of these multiply at once, each on half of the lanes")]

@@ -37,29 +37,29 @@ from bfpc.backend.window_trips import WindowTrips, window_trips
 
 @dataclass(frozen=True)
 class WeightTrips:
-    """A channel tile's part of the weight stream: first its parameters, then `steps` [steps] of the array, or taps.
+    """A channel tile's part of the weight stream: its parameters, then taps of windows, then steps of the array.
 
-    beats: beats of the stream that the parameters and then every step take; [1 + steps]. behind: what comes before all
-    that, of a layer behind.
+    taps, steps: trips of each. beats: beats of the stream that the parameters and then every tap and step take.
     """
 
     parameters: int
+    taps: Counts
     steps: Counts
     beats: Counts
-    behind: WeightTrips | None = None
-
-    @property
-    def all_beats(self) -> int:
-        return int(self.beats.sum()) + (0 if self.behind is None else self.behind.all_beats)
 
     @property
     def trips(self) -> int:
-        return self.parameters + int(self.steps.sum()) + (0 if self.behind is None else self.behind.trips)
+        return self.parameters + int(self.taps.sum()) + int(self.steps.sum())
 
     @cached_property
-    def pieces(self) -> list[Piece]:
+    def tap_pieces(self) -> list[Piece]:
+        """Trips and beats of every tap."""
+        return columns_as_rows(self.taps, self.beats[1 : 1 + self.taps.size])
+
+    @cached_property
+    def step_pieces(self) -> list[Piece]:
         """Trips and beats of every step."""
-        return columns_as_rows(self.steps, self.beats[1:])
+        return columns_as_rows(self.steps, self.beats[1 + self.taps.size :])
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class TileTrips:
 
     @cached_property
     def weight_beats(self) -> int:
-        return sum(part.all_beats for part in self.weights)
+        return sum(int(part.beats.sum()) for part in self.weights)
 
     @property
     def sums(self) -> int:
@@ -221,32 +221,32 @@ def _weight_trips(work: LayerWork, program: LayerProgram, part: range) -> tuple[
     """A part's channel tiles in the weight stream, of which the part is a burst of its own."""
     first_bit = WORD_BITS * program.weight_address + work.channel_tiles[part[0]].start * work.channel_bits
     position, read, parts = first_bit % BEAT_BITS, 0, []
+    parameter_bits = sum(layer.parameters.parameter_bits for layer in work.stream_layers)
+    taps = sum(math.prod(layer.kernel) for layer in work.stream_layers if layer.windows)
     for tile in work.channel_tiles[part.start : part.stop]:
-        trips: WeightTrips | None = None
-        for layer in (work,) if work.behind is None else (work.behind, work):
-            records, bits = _step_records(layer, program.input_channels, len(tile))
-            ends = position + len(tile) * layer.parameters.parameter_bits + np.cumsum(np.append(0, records * bits))
-            beats = np.maximum(beats_of(ends), 1) if work.channel_bits else np.zeros_like(ends)
-            taken = np.diff(beats, prepend=read)
-            steps = np.where(bits > BEAT_BITS, taken[1:], records)
-            trips = WeightTrips(len(tile), steps, taken, trips)
-            position, read = int(ends[-1]), int(beats[-1])
-        assert trips is not None
-        parts.append(trips)
+        steps = [_step_records(layer, len(tile)) for layer in work.stream_layers]
+        records, bits = (np.concatenate(each) for each in zip(*steps, strict=True))
+        ends = position + len(tile) * parameter_bits + np.cumsum(np.append(0, records * bits))
+        beats = np.maximum(beats_of(ends), 1) if work.channel_bits else np.zeros_like(ends)
+        taken = np.diff(beats, prepend=read)
+        trips = np.where(bits > BEAT_BITS, taken[1:], records)
+        parts.append(WeightTrips(len(tile), trips[:taps], trips[taps:], taken))
+        position, read = int(ends[-1]), int(beats[-1])
     return tuple(parts)
 
 
-def _step_records(work: LayerWork, inputs: int, channels: int) -> tuple[int, Counts]:
-    """The records of each of a channel tile's steps, and their bits: [steps]."""
+def _step_records(work: LayerWork, channels: int) -> tuple[Counts, Counts]:
+    """The records of each of a channel tile's steps, and the bits of each of them: [steps]."""
     format, taps = work.parameters.weight_format, math.prod(work.kernel)
+    one = np.ones(taps, np.int64)
     if format is None:
-        return 1, np.zeros(taps, np.int64)
+        return one, 0 * one
     if not work.parameters.dense:
-        return 1, np.full(taps, channels * format.mantissa_bits)
+        return one, channels * format.mantissa_bits * one
     c_vec = work.architecture.c_vec
-    lanes = np.minimum(c_vec, inputs - c_vec * np.arange(work.vectors, dtype=np.int64))
-    bits = lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits
-    return channels, np.repeat(bits, taps)
+    lanes = np.minimum(c_vec, work.input.shape[0] - c_vec * np.arange(work.vectors, dtype=np.int64))
+    bits = np.repeat(lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits, taps)
+    return np.full_like(bits, channels), bits
 
 
 def _array_trips(work: LayerWork, row: Span, column: Span) -> ArrayTrips:

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BITS, Words, words_for
-from bfpc.backend.weight_stream import SLOPE_BITS, LayerParameters, ParameterLayout, pack_layers, unpack_layer
+from bfpc.backend.weight_stream import (
+    NO_BITS,
+    SLOPE_BITS,
+    ChannelBits,
+    LayerParameters,
+    ParameterLayout,
+    pack_layers,
+    unpack_layer,
+)
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv
@@ -28,20 +36,20 @@ TABLE_WORDS = TABLE_ENTRIES * TABLE_BITS // WORD_BITS
 class LayerImage:
     """Where a layer's stream lies, and its table if it has one: addresses and `words` in 64-bit words.
 
-    bits_before, bits_after: of each channel of a tile, what a layer that shares the stream has before and after it.
+    before, after: of each channel, what a layer that shares the stream has before this one's part and after it.
     """
 
     address: int
     words: int
     layout: ParameterLayout
     table_address: int | None = None
-    bits_before: int = 0
-    bits_after: int = 0
+    before: ChannelBits = NO_BITS
+    after: ChannelBits = NO_BITS
 
     @property
     def stream_words(self) -> int:
         """The words that the stream should have."""
-        return words_for(self.layout.channels * (self.bits_before + self.layout.channel_bits + self.bits_after))
+        return words_for(self.layout.channels * sum((*self.before, *self.layout.bits, *self.after)))
 
 
 @dataclass(frozen=True)
@@ -105,11 +113,13 @@ def _place(graph: Graph, architecture: Architecture) -> tuple[dict[str, LayerPar
     layers: dict[str, LayerImage] = {}
     address = 0
     for run in graph.runs:  # the layers of a run share a stream, in which the last one's part comes first
-        bits = [layouts[node.name].channel_bits for node in reversed(run)]
-        words = words_for(run[0].output.shape[0] * sum(bits))
-        for place, node in enumerate(reversed(run)):
-            before, after = sum(bits[:place]), sum(bits[place + 1 :])
-            layers[node.name] = LayerImage(address, words, layouts[node.name], None, before, after)
+        words = words_for(run[0].output.shape[0] * sum(layouts[node.name].channel_bits for node in run))
+        for node in run:
+            layers[node.name] = LayerImage(address, words, layouts[node.name])
+        if len(run) == 2:
+            first, last = (node.name for node in run)
+            layers[first] = replace(layers[first], before=layouts[last].bits)
+            layers[last] = replace(layers[last], after=layouts[first].bits)
         address += words
     for name, table in tables.items():
         layers[name] = replace(layers[name], table_address=address + places[table])
@@ -178,7 +188,7 @@ def unpack_weights(words: Words, layers: Mapping[str, LayerImage]) -> dict[str, 
 
 def _unpack_layer(words: Words, image: LayerImage) -> LayerParameters:
     stream = words[image.address : image.address + image.words]
-    parameters = unpack_layer(stream, image.layout, image.bits_before, image.bits_after)
+    parameters = unpack_layer(stream, image.layout, image.before, image.after)
     if image.table_address is None:
         return parameters
     table = words[image.table_address : image.table_address + TABLE_WORDS].astype("<u8", copy=False).view("<i2")

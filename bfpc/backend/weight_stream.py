@@ -1,20 +1,21 @@
 """Layers' parameters as bit-dense streams, in the order the accelerator uses them.
 
 For each tile of k_vec output channels the stream holds each channel's parameters: bias, slope (PRelu) and exponent
-offset (depthwise). Then
+offset (depthwise). Then its weights:
 
 - dense: for each vector of c_vec input channels, each tap, each output channel: the vector's blocks, each its exponent
   offset and its mantissas; input channels that do not exist take no bits;
 - depthwise: for each tap one mantissa per channel;
 - pass: nothing.
 
-Where a layer's map streams to the depthwise layer behind, both share a stream: for each tile what that layer has, then
-what the first has.
+Where a layer's map streams to the depthwise layer behind, both share a stream: for each channel of a tile the
+parameters of that layer and then of the first, and in the same order their weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,16 @@ class LayerParameters:
     bias: NDArray[np.int64] | None = None
     slope: NDArray[np.int64] | None = None
     table: NDArray[np.int16] | None = None
+
+
+class ChannelBits(NamedTuple):
+    """Bits of an output channel in a stream: of its parameters, and of the weights behind those of the whole tile."""
+
+    parameters: int = 0
+    weights: int = 0
+
+
+NO_BITS = ChannelBits()
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,10 @@ class ParameterLayout:
         return self.bias_bits + SLOPE_BITS * self.has_slope + self.weight_bits
 
     @property
+    def bits(self) -> ChannelBits:
+        return ChannelBits(self.parameter_bits, self.channel_bits - self.parameter_bits)
+
+    @property
     def weight_bits(self) -> int:
         """Bits of one output channel's weights and exponent offsets."""
         if self.weight_format is None or self.weight_shape is None:
@@ -89,29 +104,36 @@ class ParameterLayout:
 
 
 def pack_layers(*layers: tuple[LayerParameters, ParameterLayout]) -> Words:
-    """The stream of a layer, or that which layers of as many channels share, in this order for each tile."""
-    stored = [(parameters, layout) for parameters, layout in layers if layout.channel_bits]
-    tiles = layers[0][1].tiles
-    parts = [_pack_tile(parameters, layout, tile) for tile in tiles for parameters, layout in stored]
-    return to_words(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
+    """The stream of a layer, or that which layers of as many channels share, in this order."""
+    sections: list[Bits] = []
+    for tile in layers[0][1].tiles:
+        part = slice(tile.start, tile.stop)
+        fields = [field for parameters, layout in layers for field in _pack_parameters(parameters, layout, part)]
+        sections += [np.concatenate(fields, axis=1).reshape(-1)] if fields else []
+        for parameters, layout in layers:
+            sections += _pack_weights(parameters, layout, part)
+    return to_words(np.concatenate(sections)) if sections else np.zeros(0, np.uint64)
 
 
-def _pack_tile(parameters: LayerParameters, layout: ParameterLayout, tile: range) -> Bits:
-    part, weight = slice(tile.start, tile.stop), parameters.weight
-    fields: list[Bits] = []  # [channels, bits]
+def _pack_parameters(parameters: LayerParameters, layout: ParameterLayout, part: slice) -> list[Bits]:
+    """The parameters of a tile's channels: [channels, bits] each."""
+    fields: list[Bits] = []
     if parameters.bias is not None:
         fields.append(to_bits(parameters.bias[part], layout.bias_bits))
     if parameters.slope is not None:
         fields.append(to_bits(parameters.slope[part], SLOPE_BITS))
-    if layout.offset_bits and weight is not None:
-        fields.append(to_bits(weight.offsets[part], layout.offset_bits))
-    sections = [np.concatenate(fields, axis=1).reshape(-1)] if fields else []
-    if weight is not None and layout.dense:
-        sections += _pack_dense(BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part]), layout.c_vec)
-    elif weight is not None:
-        mantissas = weight.mantissas[part, 0].transpose(1, 2, 0)
-        sections.append(to_bits(mantissas, weight.format.mantissa_bits).reshape(-1))
-    return np.concatenate(sections)
+    if layout.offset_bits and parameters.weight is not None:
+        fields.append(to_bits(parameters.weight.offsets[part], layout.offset_bits))
+    return fields
+
+
+def _pack_weights(parameters: LayerParameters, layout: ParameterLayout, part: slice) -> list[Bits]:
+    weight = parameters.weight
+    if weight is None:
+        return []
+    if layout.dense:
+        return _pack_dense(BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part]), layout.c_vec)
+    return [to_bits(weight.mantissas[part, 0].transpose(1, 2, 0), weight.format.mantissa_bits).reshape(-1)]
 
 
 def _pack_dense(weight: BfpTensor, c_vec: int) -> list[Bits]:
@@ -145,18 +167,23 @@ def _pack_vector(mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], forma
     return records.reshape(height, width, outputs, -1)[..., :record_bits].reshape(-1)
 
 
-def unpack_layer(words: Words, layout: ParameterLayout, bits_before: int = 0, bits_after: int = 0) -> LayerParameters:
+def unpack_layer(
+    words: Words, layout: ParameterLayout, before: ChannelBits = NO_BITS, after: ChannelBits = NO_BITS
+) -> LayerParameters:
     """The constants of a layer from its stream: the inverse of `pack_layers`.
 
-    bits_before, bits_after: of each channel of a tile, what layers that share the stream have before and after it.
+    before, after: what the layers that share the stream have before and after those of this one.
     """
-    bits = from_words(words)
-    tiles, position = [], 0
+    stream, own = _BitReader(from_words(words)), layout.bits
+    tiles = []
     for tile in layout.tiles:
-        start = position + len(tile) * bits_before
-        end = start + len(tile) * layout.channel_bits
-        tiles.append(_unpack_tile(bits[start:end], layout, len(tile)))
-        position = end + len(tile) * bits_after
+        channels = len(tile)
+        records = stream.take_bits(channels * (before.parameters + own.parameters + after.parameters))
+        parameters = _BitReader(records.reshape(channels, -1))
+        parameters.take_bits(before.parameters)
+        stream.take_bits(channels * before.weights)
+        tiles.append(_unpack_tile(parameters, stream, layout, channels))
+        stream.take_bits(channels * after.weights)
     weights = [tile.weight for tile in tiles if tile.weight is not None]
     weight = None
     if layout.weight_format is not None:
@@ -168,9 +195,7 @@ def unpack_layer(words: Words, layout: ParameterLayout, bits_before: int = 0, bi
     return LayerParameters(layout.channels, weight, bias, slope)
 
 
-def _unpack_tile(bits: Bits, layout: ParameterLayout, channels: int) -> LayerParameters:
-    stream = _BitReader(bits)
-    fields = _BitReader(stream.take_bits(channels * layout.parameter_bits).reshape(channels, -1))
+def _unpack_tile(fields: _BitReader, stream: _BitReader, layout: ParameterLayout, channels: int) -> LayerParameters:
     bias = from_bits(fields.take_bits(layout.bias_bits), signed=True) if layout.bias_bits else None
     slope = from_bits(fields.take_bits(SLOPE_BITS), signed=True) if layout.has_slope else None
     weight = None

@@ -40,11 +40,13 @@ def _tail_parameters(bias: list[int], bias_bits: int, slope: list[int], channel:
     return (field(bias[channel], bias_bits) if bias else "") + (field(slope[channel], 16) if slope else "")
 
 
-def dense_tile(
-    weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range, c_vec: int
-) -> str:
-    """One channel tile of a dense layer's weight stream."""
-    stream = "".join(_tail_parameters(bias, bias_bits, slope, k) for k in channels)
+def _depthwise_parameters(weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channel: int) -> str:
+    offset = field(weight.offsets[channel], weight.format.exponent_bits)
+    return _tail_parameters(bias, bias_bits, slope, channel) + offset
+
+
+def _dense_weights(weight: BfpTensor, channels: range, c_vec: int) -> str:
+    stream = ""
     _, inputs, height, width = weight.mantissas.shape
     size = weight.format.block_size
     for first in range(0, inputs, c_vec):
@@ -57,12 +59,38 @@ def dense_tile(
     return stream
 
 
-def depthwise_tile(weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range) -> str:
-    """One channel tile of a depthwise layer's weight stream."""
+def _depthwise_weights(weight: BfpTensor, channels: range) -> str:
     stream = ""
-    for k in channels:
-        stream += _tail_parameters(bias, bias_bits, slope, k) + field(weight.offsets[k], weight.format.exponent_bits)
     for ky, kx in np.ndindex(weight.mantissas.shape[2:]):
         for k in channels:
             stream += field(weight.mantissas[k, 0, ky, kx], weight.format.mantissa_bits)
     return stream
+
+
+def dense_tile(
+    weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range, c_vec: int
+) -> str:
+    """One channel tile of a dense layer's weight stream."""
+    parameters = "".join(_tail_parameters(bias, bias_bits, slope, k) for k in channels)
+    return parameters + _dense_weights(weight, channels, c_vec)
+
+
+def depthwise_tile(weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range) -> str:
+    """One channel tile of a depthwise layer's weight stream."""
+    parameters = "".join(_depthwise_parameters(weight, bias, bias_bits, slope, k) for k in channels)
+    return parameters + _depthwise_weights(weight, channels)
+
+
+def shared_tile(
+    behind: tuple[BfpTensor, list[int], list[int]],
+    dense: tuple[BfpTensor, list[int], list[int]],
+    bias_bits: int,
+    channels: range,
+    c_vec: int,
+) -> str:
+    """One channel tile of the stream of a dense layer and the depthwise one behind: weight, bias and slope of each."""
+    stream = ""
+    for k in channels:
+        stream += _depthwise_parameters(behind[0], behind[1], bias_bits, behind[2], k)
+        stream += _tail_parameters(dense[1], bias_bits, dense[2], k)
+    return stream + _depthwise_weights(behind[0], channels) + _dense_weights(dense[0], channels, c_vec)

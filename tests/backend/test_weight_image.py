@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfpc.backend.weight_image import pack_weights, unpack_weights
+from bfpc.backend.weight_image import layer_parameters, pack_weights, unpack_weights
 from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layers, unpack_layer
 from bfpc.errors import CapacityError
 from bfpc.ir.operators import Table, Tail
 from bfpc.numerics.format import BfpFormat
 from tests.backend.graphs import ARCHITECTURE, Draft, conv_layer, graph_of, small_network
-from tests.backend.reference_bits import dense_tile, depthwise_tile, field, words
+from tests.backend.layer_kinds import layer_of
+from tests.backend.reference_bits import dense_tile, depthwise_tile, field, shared_tile, words
 from tests.backend.strategies import formats, random_tensor, seeds
 
 C_VEC, K_VEC = 64, 32
@@ -79,6 +80,42 @@ def test_depthwise_stream(format: BfpFormat, channels: int, kernel: tuple[int, i
     stream = pack_layers((parameters, layout))
     assert [int(word) for word in stream] == words("".join(tiles))
     _assert_equal(unpack_layer(stream, layout), parameters)
+
+
+@settings(max_examples=30)
+@given(formats(signed=True), formats(signed=True), channel_counts, channel_counts, kernels, seeds, seeds)
+def test_stream_that_layers_share(
+    format: BfpFormat,
+    behind_format: BfpFormat,
+    outputs: int,
+    inputs: int,
+    kernel: tuple[int, int],
+    seed: int,
+    behind_seed: int,
+) -> None:
+    shape = (outputs, inputs, *kernel)
+    dense = _parameters(format, shape, (outputs, -(-inputs // format.block_size), *kernel), seed)
+    behind = _parameters(behind_format, (outputs, 1, *kernel), (outputs,), behind_seed)
+    layout, behind_layout = _layout(dense, dense=True), _layout(behind, dense=False)
+    assert dense.weight is not None
+    assert behind.weight is not None
+    of_dense = dense.weight, _listed(dense.bias), _listed(dense.slope)
+    of_behind = behind.weight, _listed(behind.bias), _listed(behind.slope)
+    tiles = [shared_tile(of_behind, of_dense, BIAS_BITS, tile, C_VEC) for tile in layout.tiles]
+    stream = pack_layers((behind, behind_layout), (dense, layout))
+    assert [int(word) for word in stream] == words("".join(tiles))
+    _assert_equal(unpack_layer(stream, behind_layout, after=layout.bits), behind)
+    _assert_equal(unpack_layer(stream, layout, before=behind_layout.bits), dense)
+
+
+def test_layers_that_run_together_find_their_parts_of_the_stream() -> None:
+    graph = layer_of("streamed")
+    image = pack_weights(graph, ARCHITECTURE)
+    assert len({(layer.address, layer.words) for layer in image.layers.values()}) == 1
+    assert image.words.size == image.layers["layer"].words
+    unpacked = unpack_weights(image.words, image.layers)
+    for node in graph.layers:
+        _assert_equal(unpacked[node.name], layer_parameters(graph, node))
 
 
 def test_layers_start_on_words_and_follow_each_other() -> None:
