@@ -89,7 +89,7 @@ class PartTrips:
 
     @property
     def beats(self) -> int:
-        return sum(part.all_beats for part in self.weights)
+        return sum(int(part.beats.sum()) for part in self.weights)
 
 
 @dataclass(frozen=True)
