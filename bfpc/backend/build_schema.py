@@ -78,8 +78,6 @@ class ImageEntry(TypedDict):
     words: Count
     layout: LayoutEntry
     table_address: Count | None
-    before: tuple[Count, Count]
-    after: tuple[Count, Count]
 
 
 class LayerEntry(TypedDict):

@@ -228,4 +228,5 @@ def _weight_cycles(work: LayerWork, part: range) -> int:
     """Cycles of unpacking the parameters and weights of a part's channel tiles, those of a layer behind as well."""
     tiles = [len(tile) for tile in work.channel_tiles[part.start : part.stop]]
     steps = sum(layer.steps * _step_records(layer, tile) for tile in tiles for layer in work.stream_layers)
-    return sum(tiles) + steps + PIPELINE_DEPTH
+    alone = 0 if work.parameters.dense else sum(tiles)  # the parameters of others come with their first weights
+    return alone + steps + PIPELINE_DEPTH

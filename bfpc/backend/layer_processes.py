@@ -180,15 +180,24 @@ def _read_weights(
 def _unpack_weights(
     flow: Dataflow, process: Process, tiles: Iterable[TileTrips], beats: Fifo, made: _WeightFifos
 ) -> Events:
-    """Channel tile after channel tile its parameters, then the taps of windows, then the array's steps."""
+    """Channel tile after channel tile its parameters, then the taps of windows, then the array's steps.
+
+    Parameters that come with the first step are there at its end.
+    """
     for tile in tiles:
         for part in tile.weights:
             ready = yield from beats.take(int(part.beats[0]))
-            yield from make(flow, process, part.parameters, ready, beats.late, made.parameters, 1)
-            for pieces, records in ((part.tap_pieces, made.taps), (part.step_pieces, made.steps)):
-                for trips, count in pieces:
-                    ready = yield from beats.take(count)
-                    yield from make(flow, process, trips, ready, beats.late, records, trips)
+            if part.parameters:
+                yield from make(flow, process, part.parameters, ready, beats.late, made.parameters, 1)
+            for trips, count in part.tap_pieces:
+                ready = yield from beats.take(count)
+                yield from make(flow, process, trips, ready, beats.late, made.taps, trips)
+            for step, (trips, count) in enumerate(part.step_pieces):
+                ready = yield from beats.take(count)
+                if step == 0 and not part.parameters:
+                    yield from made.parameters.room(1)
+                    made.parameters.put(1, max(flow.now, ready.last) + trips)
+                yield from make(flow, process, trips, ready, beats.late, made.steps, trips)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
 
 

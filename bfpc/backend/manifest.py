@@ -17,7 +17,7 @@ from bfpc.backend.program import VERSION
 from bfpc.backend.schedule import Schedule
 from bfpc.backend.trace import trace_names
 from bfpc.backend.weight_image import LayerImage
-from bfpc.backend.weight_stream import ChannelBits, ParameterLayout
+from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node, Port
 from bfpc.ir.layout import onnx_shape
@@ -157,5 +157,4 @@ def read_layer_image(entry: Mapping[str, Any]) -> LayerImage:
     if layout["weight_format"] is not None:
         layout["weight_format"] = BfpFormat(**layout["weight_format"])
         layout["weight_shape"] = tuple(layout["weight_shape"])
-    shared = {place: ChannelBits(*weights[place]) for place in ("before", "after")}
-    return LayerImage(**{**weights, **shared, "layout": ParameterLayout(**layout)})
+    return LayerImage(**{**weights, "layout": ParameterLayout(**layout)})

@@ -39,7 +39,8 @@ from bfpc.backend.window_trips import WindowTrips, window_trips
 class WeightTrips:
     """A channel tile's part of the weight stream: its parameters, then taps of windows, then steps of the array.
 
-    taps, steps: trips of each. beats: beats of the stream that the parameters and then every tap and step take.
+    parameters: trips, 0 where they come with the first step. taps, steps: trips of each. beats: of the stream, what the
+    parameters and then every tap and step take.
     """
 
     parameters: int
@@ -226,11 +227,14 @@ def _weight_trips(work: LayerWork, program: LayerProgram, part: range) -> tuple[
     for tile in work.channel_tiles[part.start : part.stop]:
         steps = [_step_records(layer, len(tile)) for layer in work.stream_layers]
         records, bits = (np.concatenate(each) for each in zip(*steps, strict=True))
-        ends = position + len(tile) * parameter_bits + np.cumsum(np.append(0, records * bits))
+        alone = 0 if work.parameters.dense else len(tile)
+        if work.parameters.dense:
+            bits[taps] += parameter_bits
+        ends = position + alone * parameter_bits + np.cumsum(np.append(0, records * bits))
         beats = np.maximum(beats_of(ends), 1) if work.channel_bits else np.zeros_like(ends)
         taken = np.diff(beats, prepend=read)
         trips = np.where(bits > BEAT_BITS, taken[1:], records)
-        parts.append(WeightTrips(len(tile), trips[:taps], trips[taps:], taken))
+        parts.append(WeightTrips(alone, trips[:taps], trips[taps:], taken))
         position, read = int(ends[-1]), int(beats[-1])
     return tuple(parts)
 

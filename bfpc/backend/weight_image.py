@@ -6,7 +6,7 @@ are equal share one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.bit_packing import WORD_BITS, Words, words_for
-from bfpc.backend.weight_stream import (
-    NO_BITS,
-    SLOPE_BITS,
-    ChannelBits,
-    LayerParameters,
-    ParameterLayout,
-    pack_layers,
-    unpack_layer,
-)
+from bfpc.backend.weight_stream import SLOPE_BITS, LayerParameters, ParameterLayout, pack_layers, unpack_layers
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Conv
@@ -36,20 +28,13 @@ TABLE_WORDS = TABLE_ENTRIES * TABLE_BITS // WORD_BITS
 class LayerImage:
     """Where a layer's stream lies, and its table if it has one: addresses and `words` in 64-bit words.
 
-    before, after: of each channel, what a layer that shares the stream has before this one's part and after it.
+    Layers that run together have one stream.
     """
 
     address: int
     words: int
     layout: ParameterLayout
     table_address: int | None = None
-    before: ChannelBits = NO_BITS
-    after: ChannelBits = NO_BITS
-
-    @property
-    def stream_words(self) -> int:
-        """The words that the stream should have."""
-        return words_for(self.layout.channels * sum((*self.before, *self.layout.bits, *self.after)))
 
 
 @dataclass(frozen=True)
@@ -112,18 +97,18 @@ def _place(graph: Graph, architecture: Architecture) -> tuple[dict[str, LayerPar
     places = {table: TABLE_WORDS * index for index, table in enumerate(dict.fromkeys(tables.values()))}
     layers: dict[str, LayerImage] = {}
     address = 0
-    for run in graph.runs:  # the layers of a run share a stream, in which the last one's part comes first
-        words = words_for(run[0].output.shape[0] * sum(layouts[node.name].channel_bits for node in run))
-        for node in run:
-            layers[node.name] = LayerImage(address, words, layouts[node.name])
-        if len(run) == 2:
-            first, last = (node.name for node in run)
-            layers[first] = replace(layers[first], before=layouts[last].bits)
-            layers[last] = replace(layers[last], after=layouts[first].bits)
+    for run in graph.runs:
+        words = _stream_words(layouts[node.name] for node in run)
+        layers |= {node.name: LayerImage(address, words, layouts[node.name]) for node in run}
         address += words
     for name, table in tables.items():
         layers[name] = replace(layers[name], table_address=address + places[table])
     return parameters, {node.name: layers[node.name] for node in graph.layers}
+
+
+def _stream_words(layouts: Iterable[ParameterLayout]) -> int:
+    """The words of a stream that layers of as many channels share."""
+    return words_for(sum(layout.channels * layout.channel_bits for layout in layouts))
 
 
 def _table_words(table: NDArray[np.int16]) -> Words:
@@ -181,15 +166,32 @@ def unpack_weights(words: Words, layers: Mapping[str, LayerImage]) -> dict[str, 
     """
     for name, image in layers.items():
         ends = image.address + image.words, 0 if image.table_address is None else image.table_address + TABLE_WORDS
-        if max(ends) > words.size or image.words != image.stream_words:
+        if max(ends) > words.size:
             raise ValueError(f"the constants of {name} lie beyond the weight memory")
-    return {name: _unpack_layer(words, image) for name, image in layers.items()}
+    found: dict[str, LayerParameters] = {}
+    for names in _sharing(layers):
+        layouts, first = [layers[name].layout for name in names], layers[names[0]]
+        if first.words != _stream_words(layouts) or len({layout.channels for layout in layouts}) > 1:
+            raise ValueError(f"the constants of {', '.join(names)} do not fill their words")
+        stream = words[first.address : first.address + first.words]
+        found |= zip(names, unpack_layers(stream, *layouts), strict=True)
+    return {name: replace(found[name], table=_table(words, image)) for name, image in layers.items()}
 
 
-def _unpack_layer(words: Words, image: LayerImage) -> LayerParameters:
-    stream = words[image.address : image.address + image.words]
-    parameters = unpack_layer(stream, image.layout, image.before, image.after)
+def _sharing(layers: Mapping[str, LayerImage]) -> list[list[str]]:
+    """The layers of each stream, in its order: those that run together have one address, and the last comes first."""
+    streams: list[list[str]] = []
+    for name, image in layers.items():
+        before = layers[streams[-1][0]] if streams else None
+        if before is not None and image.words and (image.address, image.words) == (before.address, before.words):
+            streams[-1].insert(0, name)
+        else:
+            streams.append([name])
+    return streams
+
+
+def _table(words: Words, image: LayerImage) -> NDArray[np.int16] | None:
     if image.table_address is None:
-        return parameters
+        return None
     table = words[image.table_address : image.table_address + TABLE_WORDS].astype("<u8", copy=False).view("<i2")
-    return replace(parameters, table=table.astype(np.int16, copy=False))
+    return table.astype(np.int16, copy=False)

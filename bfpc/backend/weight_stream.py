@@ -1,21 +1,22 @@
 """Layers' parameters as bit-dense streams, in the order the accelerator uses them.
 
 For each tile of k_vec output channels the stream holds each channel's parameters: bias, slope (PRelu) and exponent
-offset (depthwise). Then its weights:
+offset (depthwise). And its weights:
 
 - dense: for each vector of c_vec input channels, each tap, each output channel: the vector's blocks, each its exponent
-  offset and its mantissas; input channels that do not exist take no bits;
-- depthwise: for each tap one mantissa per channel;
+  offset and its mantissas; input channels that do not exist take no bits. A channel's parameters stand in front of its
+  first record;
+- depthwise: behind all parameters, for each tap one mantissa per channel;
 - pass: nothing.
 
-Where a layer's map streams to the depthwise layer behind, both share a stream: for each channel of a tile the
-parameters of that layer and then of the first, and in the same order their weights.
+Where a dense layer's map streams to the layer behind, both share a stream: a tile begins with the taps of that layer,
+and its parameters stand in front of those of the dense one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,6 @@ class LayerParameters:
     bias: NDArray[np.int64] | None = None
     slope: NDArray[np.int64] | None = None
     table: NDArray[np.int16] | None = None
-
-
-class ChannelBits(NamedTuple):
-    """Bits of an output channel in a stream: of its parameters, and of the weights behind those of the whole tile."""
-
-    parameters: int = 0
-    weights: int = 0
-
-
-NO_BITS = ChannelBits()
 
 
 @dataclass(frozen=True)
@@ -85,10 +76,6 @@ class ParameterLayout:
         return self.bias_bits + SLOPE_BITS * self.has_slope + self.weight_bits
 
     @property
-    def bits(self) -> ChannelBits:
-        return ChannelBits(self.parameter_bits, self.channel_bits - self.parameter_bits)
-
-    @property
     def weight_bits(self) -> int:
         """Bits of one output channel's weights and exponent offsets."""
         if self.weight_format is None or self.weight_shape is None:
@@ -99,20 +86,41 @@ class ParameterLayout:
         return mantissas + offsets * self.weight_format.exponent_bits
 
     @property
+    def weight_bits_of_taps(self) -> int:
+        """The same without offsets among the parameters."""
+        return self.channel_bits - self.parameter_bits
+
+    @property
+    def record_bits(self) -> int:
+        """Bits of a dense channel's first record of weights."""
+        if not self.dense or self.weight_format is None or self.weight_shape is None:
+            return 0
+        lanes = min(self.c_vec, self.weight_shape[1])
+        blocks = -(-lanes // self.weight_format.block_size)
+        return lanes * self.weight_format.mantissa_bits + blocks * self.weight_format.exponent_bits
+
+    @property
     def words(self) -> int:
         return words_for(self.channels * self.channel_bits)
 
 
+Layers = Sequence[tuple[LayerParameters, ParameterLayout]]
+
+
 def pack_layers(*layers: tuple[LayerParameters, ParameterLayout]) -> Words:
-    """The stream of a layer, or that which layers of as many channels share, in this order."""
-    sections: list[Bits] = []
-    for tile in layers[0][1].tiles:
-        part = slice(tile.start, tile.stop)
-        fields = [field for parameters, layout in layers for field in _pack_parameters(parameters, layout, part)]
-        sections += [np.concatenate(fields, axis=1).reshape(-1)] if fields else []
-        for parameters, layout in layers:
-            sections += _pack_weights(parameters, layout, part)
-    return to_words(np.concatenate(sections)) if sections else np.zeros(0, np.uint64)
+    """The stream of a layer, or that which two share: of the layer behind and of the dense one, in this order."""
+    sections = [_pack_tile(layers, slice(tile.start, tile.stop)) for tile in layers[0][1].tiles]
+    return to_words(np.concatenate(sections))
+
+
+def _pack_tile(layers: Layers, part: slice) -> Bits:
+    layout = layers[-1][1]
+    empty: Bits = np.zeros((len(range(layout.channels)[part]), 0), np.uint8)
+    fields = [empty, *(field for parameters, layout in layers for field in _pack_parameters(parameters, layout, part))]
+    *behind, own = (_pack_weights(parameters, layout, part) for parameters, layout in layers)
+    first = len(empty) * layout.record_bits
+    records = np.concatenate([*fields, own[:first].reshape(len(empty), -1)], axis=1)
+    return np.concatenate([*behind, records.reshape(-1), own[first:]])
 
 
 def _pack_parameters(parameters: LayerParameters, layout: ParameterLayout, part: slice) -> list[Bits]:
@@ -127,13 +135,14 @@ def _pack_parameters(parameters: LayerParameters, layout: ParameterLayout, part:
     return fields
 
 
-def _pack_weights(parameters: LayerParameters, layout: ParameterLayout, part: slice) -> list[Bits]:
+def _pack_weights(parameters: LayerParameters, layout: ParameterLayout, part: slice) -> Bits:
     weight = parameters.weight
     if weight is None:
-        return []
+        return np.zeros(0, np.uint8)
     if layout.dense:
-        return _pack_dense(BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part]), layout.c_vec)
-    return [to_bits(weight.mantissas[part, 0].transpose(1, 2, 0), weight.format.mantissa_bits).reshape(-1)]
+        vectors = _pack_dense(BfpTensor(weight.format, weight.mantissas[part], weight.offsets[part]), layout.c_vec)
+        return np.concatenate(vectors)
+    return to_bits(weight.mantissas[part, 0].transpose(1, 2, 0), weight.format.mantissa_bits).reshape(-1)
 
 
 def _pack_dense(weight: BfpTensor, c_vec: int) -> list[Bits]:
@@ -167,23 +176,25 @@ def _pack_vector(mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], forma
     return records.reshape(height, width, outputs, -1)[..., :record_bits].reshape(-1)
 
 
-def unpack_layer(
-    words: Words, layout: ParameterLayout, before: ChannelBits = NO_BITS, after: ChannelBits = NO_BITS
-) -> LayerParameters:
-    """The constants of a layer from its stream: the inverse of `pack_layers`.
+def unpack_layers(words: Words, *layouts: ParameterLayout) -> list[LayerParameters]:
+    """The constants of the layers of a stream, in its order: the inverse of `pack_layers`."""
+    stream = _BitReader(from_words(words))
+    tiles = [_unpack_tile(stream, layouts, len(tile)) for tile in layouts[0].tiles]
+    return [_joined(layout, parts) for layout, parts in zip(layouts, zip(*tiles, strict=True), strict=True)]
 
-    before, after: what the layers that share the stream have before and after those of this one.
-    """
-    stream, own = _BitReader(from_words(words)), layout.bits
-    tiles = []
-    for tile in layout.tiles:
-        channels = len(tile)
-        records = stream.take_bits(channels * (before.parameters + own.parameters + after.parameters))
-        parameters = _BitReader(records.reshape(channels, -1))
-        parameters.take_bits(before.parameters)
-        stream.take_bits(channels * before.weights)
-        tiles.append(_unpack_tile(parameters, stream, layout, channels))
-        stream.take_bits(channels * after.weights)
+
+def _unpack_tile(stream: _BitReader, layouts: Sequence[ParameterLayout], channels: int) -> list[LayerParameters]:
+    *behind, own = layouts
+    weights = [stream.take_bits(channels * layout.weight_bits_of_taps) for layout in behind]
+    parameters = sum(layout.parameter_bits for layout in layouts)
+    records = _BitReader(stream.take_bits(channels * (parameters + own.record_bits)).reshape(channels, -1))
+    fields = [_BitReader(records.take_bits(layout.parameter_bits)) for layout in layouts]
+    first = records.take_bits(own.record_bits).reshape(-1)
+    weights.append(np.concatenate([first, stream.take_bits(channels * own.weight_bits_of_taps - first.size)]))
+    return [_unpack_channels(*each, channels) for each in zip(fields, map(_BitReader, weights), layouts, strict=True)]
+
+
+def _joined(layout: ParameterLayout, tiles: Sequence[LayerParameters]) -> LayerParameters:
     weights = [tile.weight for tile in tiles if tile.weight is not None]
     weight = None
     if layout.weight_format is not None:
@@ -195,7 +206,7 @@ def unpack_layer(
     return LayerParameters(layout.channels, weight, bias, slope)
 
 
-def _unpack_tile(fields: _BitReader, stream: _BitReader, layout: ParameterLayout, channels: int) -> LayerParameters:
+def _unpack_channels(fields: _BitReader, stream: _BitReader, layout: ParameterLayout, channels: int) -> LayerParameters:
     bias = from_bits(fields.take_bits(layout.bias_bits), signed=True) if layout.bias_bits else None
     slope = from_bits(fields.take_bits(SLOPE_BITS), signed=True) if layout.has_slope else None
     weight = None

@@ -269,12 +269,11 @@ def weight_tiles(case: LayerCase, architecture: Architecture) -> list[list[tuple
     tiles = []
     for start in range(0, case.bias.size, architecture.k_vec):
         channels = range(start, min(start + architecture.k_vec, case.bias.size))
-        tile = [field for k in channels for field in _parameter_fields(case, k)]
         if isinstance(case.op, Conv):
-            tile += _dense_fields(case, channels, architecture.c_vec)
-        elif isinstance(case.op, Depthwise):
-            tile += _depthwise_fields(case, channels)
-        tiles.append(tile)
+            tiles.append(list(_dense_fields(case, channels, architecture.c_vec)))
+            continue
+        tile = [field for k in channels for field in _parameter_fields(case, k)]
+        tiles.append(tile + list(_depthwise_fields(case, channels) if isinstance(case.op, Depthwise) else ()))
     return tiles
 
 
@@ -301,6 +300,8 @@ def _dense_fields(case: LayerCase, channels: range, c_vec: int) -> Iterator[tupl
     for vector in range(0, inputs, c_vec):
         for ky, kx in np.ndindex(case.op.kernel):
             for k in channels:
+                if vector == ky == kx == 0:
+                    yield from _parameter_fields(case, k)
                 for c in range(vector, min(vector + c_vec, inputs)):
                     if c % size == 0:
                         yield int(case.weight_offsets[k, c // size, ky, kx]), weight.exponent_bits

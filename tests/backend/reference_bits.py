@@ -45,13 +45,15 @@ def _depthwise_parameters(weight: BfpTensor, bias: list[int], bias_bits: int, sl
     return _tail_parameters(bias, bias_bits, slope, channel) + offset
 
 
-def _dense_weights(weight: BfpTensor, channels: range, c_vec: int) -> str:
+def _dense_weights(weight: BfpTensor, channels: range, c_vec: int, parameters: dict[int, str]) -> str:
+    """Each channel's parameters stand in front of its first weights."""
     stream = ""
     _, inputs, height, width = weight.mantissas.shape
     size = weight.format.block_size
     for first in range(0, inputs, c_vec):
         for ky, kx in np.ndindex(height, width):
             for k in channels:
+                stream += parameters.pop(k, "")
                 for start in range(first, min(first + c_vec, inputs), size):
                     stream += field(weight.offsets[k, start // size, ky, kx], weight.format.exponent_bits)
                     for c in range(start, min(start + size, inputs)):
@@ -71,8 +73,7 @@ def dense_tile(
     weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range, c_vec: int
 ) -> str:
     """One channel tile of a dense layer's weight stream."""
-    parameters = "".join(_tail_parameters(bias, bias_bits, slope, k) for k in channels)
-    return parameters + _dense_weights(weight, channels, c_vec)
+    return _dense_weights(weight, channels, c_vec, {k: _tail_parameters(bias, bias_bits, slope, k) for k in channels})
 
 
 def depthwise_tile(weight: BfpTensor, bias: list[int], bias_bits: int, slope: list[int], channels: range) -> str:
@@ -89,8 +90,8 @@ def shared_tile(
     c_vec: int,
 ) -> str:
     """One channel tile of the stream of a dense layer and the depthwise one behind: weight, bias and slope of each."""
-    stream = ""
+    parameters = {}
     for k in channels:
-        stream += _depthwise_parameters(behind[0], behind[1], bias_bits, behind[2], k)
-        stream += _tail_parameters(dense[1], bias_bits, dense[2], k)
-    return stream + _depthwise_weights(behind[0], channels) + _dense_weights(dense[0], channels, c_vec)
+        parameters[k] = _depthwise_parameters(behind[0], behind[1], bias_bits, behind[2], k)
+        parameters[k] += _tail_parameters(dense[1], bias_bits, dense[2], k)
+    return _depthwise_weights(behind[0], channels) + _dense_weights(dense[0], channels, c_vec, parameters)

@@ -11,7 +11,7 @@ import pytest
 from bfpc.backend.architecture import Architecture
 from bfpc.backend.cost_model import PIPELINE_DEPTH, tile_costs
 from bfpc.backend.layer_work import Tile
-from bfpc.backend.schedule import layer_work, make_schedule
+from bfpc.backend.schedule import layer_works, make_schedule
 from bfpc.backend.trips import layer_trips
 from bfpc.backend.weight_image import TABLE_WORDS, pack_weights
 from bfpc.ir.graph import Graph
@@ -44,7 +44,7 @@ def test_the_model_counts_the_trips_of_the_loops(architecture: Architecture, kin
     image = pack_weights(graph, architecture)
     schedule = make_schedule(graph, architecture, image)
     layer = schedule.layers[0].program
-    work = layer_work(graph, graph.nodes[0], architecture, image.layers["layer"], schedule.memory)
+    (work,) = layer_works(graph, architecture)
     costs = tile_costs(work, Tile(layer.tile_height, layer.tile_width, layer.channel_parts))
     expected: Counter[str] = Counter()
     for cost, count in costs:
@@ -53,9 +53,9 @@ def test_the_model_counts_the_trips_of_the_loops(architecture: Architecture, kin
 
     tiles = sum(count for _, count in costs) * layer.part_channel_tiles
     refills = 5 * PIPELINE_DEPTH * tiles  # loops begun anew, which are no trips
-    exact = {"array": expected["weights"] <= expected["array"], "load": layer.input_width > 1}  # else they wait
-    for process, loops in LOOPS.items():
-        counted = sum(trips.get(loop, 0) for loop in loops)
+    at_work = {process: sum(trips.get(loop, 0) for loop in loops) for process, loops in LOOPS.items()}
+    exact = {"array": expected["weights"] <= at_work["array"], "load": layer.input_width > 1}  # else they wait
+    for process, counted in at_work.items():
         assert counted <= expected[process], process
         if exact.get(process):
             assert counted == expected[process], process

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfpc.backend.weight_image import layer_parameters, pack_weights, unpack_weights
-from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layers, unpack_layer
+from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layers, unpack_layers
 from bfpc.errors import CapacityError
 from bfpc.ir.operators import Table, Tail
 from bfpc.numerics.format import BfpFormat
@@ -66,7 +66,7 @@ def test_dense_stream(format: BfpFormat, outputs: int, inputs: int, kernel: tupl
     assert [int(word) for word in stream] == words("".join(tiles))
     assert [len(tile) for tile in tiles] == [len(tile) * layout.channel_bits for tile in layout.tiles]
     assert stream.size == layout.words
-    _assert_equal(unpack_layer(stream, layout), parameters)
+    _assert_equal(unpack_layers(stream, layout)[0], parameters)
 
 
 @settings(max_examples=30)
@@ -79,7 +79,7 @@ def test_depthwise_stream(format: BfpFormat, channels: int, kernel: tuple[int, i
     tiles = [depthwise_tile(weight, bias, BIAS_BITS, slope, tile) for tile in layout.tiles]
     stream = pack_layers((parameters, layout))
     assert [int(word) for word in stream] == words("".join(tiles))
-    _assert_equal(unpack_layer(stream, layout), parameters)
+    _assert_equal(unpack_layers(stream, layout)[0], parameters)
 
 
 @settings(max_examples=30)
@@ -104,8 +104,8 @@ def test_stream_that_layers_share(
     tiles = [shared_tile(of_behind, of_dense, BIAS_BITS, tile, C_VEC) for tile in layout.tiles]
     stream = pack_layers((behind, behind_layout), (dense, layout))
     assert [int(word) for word in stream] == words("".join(tiles))
-    _assert_equal(unpack_layer(stream, behind_layout, after=layout.bits), behind)
-    _assert_equal(unpack_layer(stream, layout, before=behind_layout.bits), dense)
+    for found, expected in zip(unpack_layers(stream, behind_layout, layout), (behind, dense), strict=True):
+        _assert_equal(found, expected)
 
 
 def test_layers_that_run_together_find_their_parts_of_the_stream() -> None:
