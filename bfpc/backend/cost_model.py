@@ -173,7 +173,7 @@ def _unpacking(records: int, bits: int) -> int:
 
 
 def _record_cycles(layout: FeatureLayout, rows: range, columns: range) -> int:
-    """Cycles for the positions of a region, and one more per row, for one channel group (or vector)."""
+    """Cycles for the positions of a region, and at most one more per row, for one channel group (or vector)."""
     return len(rows) * (_unpacking(len(columns), layout.record_bits(0)) + 1)
 
 

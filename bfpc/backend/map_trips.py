@@ -88,9 +88,7 @@ def region_trips(
     beats = np.where(end > begin, np.maximum(beats_of(end) - first_beat, 0), 0)
     positions = np.minimum(CHUNK_POSITIONS, len(columns) - CHUNK_POSITIONS * np.arange(chunk.size))
     shape = len(vectors), len(rows), chunk.size
-    unpacked = np.broadcast_to(positions + (np.arange(chunk.size) == 0), shape)
-    if layout.record_bits(0) > BEAT_BITS:
-        unpacked = unpacked + _refills(row_bit, bits, records, columns, chunk.size)
+    unpacked = positions + _refills(layout, row_bit, bits, records, columns, chunk.size)
     return RegionTrips(
         planned=beats.size,
         read=np.maximum(beats, 1).sum(-1).reshape(-1),
@@ -100,17 +98,21 @@ def region_trips(
     )
 
 
-def _refills(row_bit: Counts, bits: Counts, records: Counts, columns: range, chunks: int) -> Counts:
-    """Trips beside those that end with a record, where records are longer than a beat: [vectors, rows, chunks].
+def _refills(
+    layout: FeatureLayout, row_bit: Counts, bits: Counts, records: Counts, columns: range, chunks: int
+) -> Counts:
+    """Trips beside those that end with a record: [vectors, rows, chunks].
 
-    Each stream takes a beat per trip; the one that lacks most beats holds up the others.
+    Each stream takes a beat per trip, a row's first one with the first position; the one that lacks most beats holds up
+    the others. Only a row's first record lacks any, unless records are longer than a beat.
     """
-    most = int(records.max())
+    most = int(records.max()) if layout.record_bits(0) > BEAT_BITS else min(1, int(records.max()))
     record = np.arange(most + 1)[:, None]
     read = np.maximum(beats_of(row_bit % BEAT_BITS + record * bits), 1)  # beats read up to the record
     taken = np.where(record[1:] <= records, np.diff(read, axis=2), 0)
-    extra = np.maximum(taken - 1, 0).max(-1)
     before = max(0, -columns.start)
+    in_first_trip = (record[:-1] == 0) & (before == 0)  # which has taken a beat already
+    extra = np.maximum(taken - ~in_first_trip, 0).max(-1)
     padded = np.zeros((*extra.shape[:2], chunks * CHUNK_POSITIONS), np.int64)
     padded[..., before : before + most] = extra
     summed: Counts = padded.reshape(*extra.shape[:2], chunks, CHUNK_POSITIONS).sum(-1)
