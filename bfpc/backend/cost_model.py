@@ -133,7 +133,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weig
         in_dram += words_for(work.part_channels(part) * work.channel_bits)
     read_on_chip = sum(words for role, words in maps.items() if role in work.on_chip - {"output"})
     sliding = window_trips(work, row, column)
-    tiles, moving = len(part), 0 if sliding is None else sliding.cycles
+    tiles = len(part)
     positions = len(row.array) * len(column.array) if sliding is None else sliding.count
     windows = 0
     if work.pool is not None and not pools_in_order(work.pool, len(column.output)):
@@ -145,7 +145,7 @@ def _tile_cost(work: LayerWork, row: Span, column: Span, part: range, reads_weig
         processes={
             "load": _load_cycles(work, row, column),
             "array": _array_cycles(work, row, column, part, reads_weights),
-            "windows": tiles * moving,
+            "windows": 0 if sliding is None else sliding.cycles(tiles),
             "weights": _weight_cycles(work, part),
             "residual": tiles * _record_cycles(work.residual, *residual) if work.residual else 0,
             "tail": tiles * (positions + windows),

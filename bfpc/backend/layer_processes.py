@@ -245,18 +245,24 @@ def _run_array(
 def _run_windows(
     flow: Dataflow, process: Process, tiles: Iterable[TileTrips], made: Fifo, arriving: Fifo, sums: Fifo
 ) -> Events:
-    """Positions of a map enter, row after row; where it streams they are the array's sums, quantized first."""
+    """Positions of a map enter, row after row; where it streams they are the array's sums, quantized first.
+
+    The last windows of a channel tile are complete while the next one enters, or in the end.
+    """
     for tile in tiles:
-        assert tile.windows is not None
-        for _ in tile.weights:
-            taps = tile.windows.taps
-            for trips, entering, complete in tile.windows.pieces:
+        windows = tile.windows
+        assert windows is not None
+        for number in range(len(tile.weights)):
+            taps = windows.taps
+            for trips, entering, complete in windows.next_pieces if number else windows.first_pieces:
                 ready = yield from made.take(entering)
                 other = yield from arriving.take(min(taps, trips))
                 taps -= min(taps, trips)
                 late = made.late if ready.last >= other.last else arriving.late
                 both = Ready(max(ready.first, other.first), max(ready.last, other.last))
                 yield from make(flow, process, trips, both, late, sums, complete)
+        for trips, _, complete in windows.last_pieces:
+            yield from make(flow, process, trips, NOW, process, sums, complete)
         yield from flow.end_tile(process, PIPELINE_DEPTH)
     flow.finish(process, sums.consumer)
 

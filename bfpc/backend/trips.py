@@ -136,7 +136,7 @@ class TileTrips:
             "weight reads": self.weight_beats + self.ahead_beats,
             "weights": sum(part.trips for part in self.weights),
             "array": self.array.fill + tiles * (int(self.array.steps.sum()) + self.array.emitting),
-            "windows": 0 if self.windows is None else tiles * self.windows.cycles,
+            "windows": 0 if self.windows is None else self.windows.cycles(tiles),
             "tail": tiles * (self.sums + self.outputs * (self.window or 0)),
             "store": int(self.store.packed.sum()),
             "writes": int(self.store.written.sum()),
