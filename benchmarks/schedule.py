@@ -18,7 +18,14 @@ from bfpc.config import Config, load_config
 from bfpc.pipeline import prepare_network, quantize_network
 
 TITLE = "Schedule: full-size networks, 64 lanes x 32 processing elements, 300 MHz, 19.2 GB/s, simulated"
-ARRAY = {"c_vec": 64, "k_vec": 32, "clock_mhz": 300.0, "dram_gigabytes_per_second": 19.2}
+ARRAY = {
+    "c_vec": 64,
+    "k_vec": 32,
+    "feature_depth": 8192,
+    "accumulator_positions": 4096,
+    "clock_mhz": 300.0,
+    "dram_gigabytes_per_second": 19.2,
+}
 SMALL = ("mobilenetv2", "efficientnet_lite0")
 PRESETS = ("int54", "int8")
 UTILIZATION = {"resnet50": 90, "unet": 95, "ssd300": 95, **dict.fromkeys(SMALL, 60)}  # % of the array, at int54

@@ -134,12 +134,18 @@ def store_trips(layout: FeatureLayout, address: int, part: range, rows: range, c
     begin = np.where(first == 0, 1, BEAT_WORDS - first)
     written: Counts = np.where(whole > 0, begin + whole - 1, 0)
     words: Counts = np.where(whole > 0, BEAT_WORDS * whole - first, 0)
-    # The row's last beat, which may be empty.
+    # The row's last beat, unless it is full; behind one that the last record fills, it takes a trip of its own.
     last, start = -(-(position % BEAT_BITS) // WORD_BITS), np.where(whole > 0, 0, first)
-    rest = np.where((start == 0) & (last == BEAT_WORDS), 1, np.maximum(last - start, 1))
+    rest = np.where((start == 0) & (last == BEAT_WORDS), 1, last - start)
+    ends_open: Counts = (last > 0).astype(np.int64)
+    filled = (position - bits) // BEAT_BITS < whole
     positions = np.broadcast_to(np.diff(ends), (len(part), len(rows), ends.size - 1)).reshape(-1)
     return StoreTrips(
-        _parts(packed, 1), positions, _parts(whole, 1), _parts(written, rest), _parts(words, last - start)
+        _parts(packed, filled * ends_open),
+        positions,
+        _parts(whole, ends_open),
+        _parts(written, rest),
+        _parts(words, last - start),
     )
 
 
