@@ -76,9 +76,9 @@ class ArrayTrips:
 
     @cached_property
     def sweep(self) -> list[Piece]:
-        """Cycles and positions of the pieces in which sums leave."""
+        """Cycles and positions of the pieces in which sums leave; none where a tile of windows lies beyond the map."""
         ends = np.append(np.arange(0, self.positions, PIECE), self.positions)
-        return columns_as_rows(np.diff(ends * self.emitting // self.positions), np.diff(ends))
+        return columns_as_rows(np.diff(ends * self.emitting // max(1, self.positions)), np.diff(ends))
 
 
 @dataclass(frozen=True)
