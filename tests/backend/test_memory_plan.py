@@ -12,6 +12,7 @@ from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Channels, Concat
 from bfpc.passes.stream_maps import stream_maps
 from tests.backend.graphs import Draft, small_network
+from tests.backend.layer_kinds import always
 
 GROUP = 32
 
@@ -154,7 +155,7 @@ def test_a_map_that_streams_lies_nowhere() -> None:
     draft = Draft()
     draft.depthwise("filtered", draft.conv("map", draft.input("image", (32, 8, 8)), 64))
     stored = draft.graph("filtered")
-    plan, without = plan_memory(stream_maps(stored, 3), GROUP), plan_memory(stored, GROUP)
+    plan, without = plan_memory(stream_maps(stored, 3, always), GROUP), plan_memory(stored, GROUP)
     assert "map" not in plan.addresses
     assert plan.maps.keys() == without.maps.keys() - {"map"}
     assert plan.words == without.words - feature_layout(stored, "image", GROUP).words

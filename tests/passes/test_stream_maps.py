@@ -4,10 +4,11 @@ from functools import partial
 
 import pytest
 
+from bfpc.ir.graph import Node
 from bfpc.passes.stream_maps import stream_maps
 from tests.passes.checks import check_text
 
-WINDOW = 3
+STREAM = partial(stream_maps, window=3, fits=lambda node, behind: True)
 DENSE = "Conv(x=%x, weight=@w) {kernel=(1, 1)} : 8x6x6"
 FILTER = "Depthwise(x=%a, weight=@v) {kernel=(3, 3), pads=(1, 1, 1, 1)} : 8x6x6"
 BOUNDED = "Conv(x=%x, weight=@w, bias=@b) {kernel=(1, 1), tail=Tail(activation=Clip(high=6.0))} : 8x6x6"
@@ -40,7 +41,7 @@ def streaming(dense: str) -> str:
     ids=["padded", "strided", "with a slope"],
 )
 def test_a_map_that_only_the_next_layer_reads_streams(dense: str, behind: str) -> None:
-    check_text(network(dense, behind), network(streaming(dense), behind), partial(stream_maps, window=WINDOW))
+    check_text(network(dense, behind), network(streaming(dense), behind), STREAM)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,24 @@ def test_a_map_that_only_the_next_layer_reads_streams(dense: str, behind: str) -
     ids=lambda item: item[0],
 )
 def test_a_map_is_stored_where(text: tuple[str, str]) -> None:
-    check_text(text[1], text[1], partial(stream_maps, window=WINDOW))
+    check_text(text[1], text[1], STREAM)
 
 
 def test_two_maps_of_a_chain_do_not_both_stream() -> None:
     """Two layers run together, no more: the map of a depthwise layer is stored."""
     second = FILTER.replace("%a", "%y")
     before = network(DENSE, FILTER, f"%z = {second}", 'output "z" = %z (N, C, H, W)')
-    check_text(before, before.replace(DENSE, streaming(DENSE)), partial(stream_maps, window=WINDOW))
+    check_text(before, before.replace(DENSE, streaming(DENSE)), STREAM)
+
+
+def test_a_map_of_which_the_buffers_hold_too_little_is_stored() -> None:
+    asked = []
+
+    def fits(node: Node, behind: Node) -> bool:
+        asked.append((node.name, behind.name))
+        return False
+
+    text = network(DENSE, FILTER)
+    check_text(text, text, partial(stream_maps, window=3, fits=fits))
+    assert asked == [("a", "y")]
+    check_text(network(streaming(DENSE), FILTER), text, partial(stream_maps, window=3, fits=fits))
