@@ -26,6 +26,7 @@ from bfpc.passes.adjust_layers import adjust_layers, adjusted_images
 from bfpc.passes.align_concats import align_concats
 from bfpc.passes.assign_domains import assign_domains
 from bfpc.passes.assign_formats import assign_formats, check_overrides, unused_overrides
+from bfpc.passes.buffers import pair_fits
 from bfpc.passes.calibrate import Runner, Statistics, calibrate
 from bfpc.passes.choose_windows import choose_windows
 from bfpc.passes.compose_selections import compose_selections
@@ -194,8 +195,14 @@ def quantizing_passes(config: Config, prepared: Prepared, progress: Progress) ->
         "quantize-weights": partial(quantize_weights, config=config),
         **({"adjust-layers": adjust} if chosen.compensate_rounding or chosen.correct_bias else {}),
         "prove-accumulators": prove_accumulators,
-        "stream-maps": partial(stream_maps, window=config.architecture.largest_window),
+        "stream-maps": streaming(config),
     }
+
+
+def streaming(config: Config) -> Pass:
+    """The pass that depends on the buffers alone; it finds anew what streams."""
+    window = config.architecture.largest_window
+    return lambda graph: stream_maps(graph, window, partial(pair_fits, graph, config))
 
 
 class Dump:

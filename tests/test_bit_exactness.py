@@ -308,6 +308,22 @@ def silu(net: OnnxWriter, x: Tensor) -> Tensor:
     return net.node("Mul", [x.name, net.node("Sigmoid", [x.name], x.shape).name], x.shape)
 
 
+def inverted_residuals(net: OnnxWriter) -> list[Tensor]:
+    """As MobileNetV2: depthwise layers that run behind the dense layers whose maps they read, but for one output."""
+    x = relu(net, conv(net, net.input(1, 3, 21, 30), 12, 3))
+    for stride, outputs in ((1, 12), (2, 20), (1, 20)):
+        wide = relu(net, conv(net, x, 6 * x.shape[1]))
+        filtered = net.node("Conv", [wide.name, net.normal(wide.shape[1], 1, 3, 3, scale=0.3)], _strided(wide, stride),
+                            group=wide.shape[1], strides=[stride] * 2, pads=[1] * 4)  # fmt: skip
+        y = conv(net, relu(net, filtered), outputs)
+        x = net.node("Add", [x.name, y.name], y.shape) if y.shape == x.shape else y
+    return [wide, x]
+
+
+def _strided(x: Tensor, stride: int) -> tuple[int, ...]:
+    return (*x.shape[:2], *(-(-size // stride) for size in x.shape[2:]))
+
+
 def shuffled(net: OnnxWriter) -> list[Tensor]:
     """As ShuffleNet: half of the channels pass, and all are shuffled."""
     x = relu(net, conv(net, net.input(1, 3, 6, 6), 64, 3))
@@ -342,6 +358,7 @@ NETWORKS: tuple[Build, ...] = (
     *(concat_written_in_place, concat_off_the_groups, concat_of_shared_maps, channel_slices),
     *(pool_cascade, several_inputs_and_outputs, channels_last, single_positions),
     *(encoder_and_decoder, aligned_decoder, detector, gates, shuffled, host_between),
+    inverted_residuals,
     windows_beyond_the_buffers,
 )
 

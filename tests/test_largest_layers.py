@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bfpc.backend.architecture import Architecture
+from bfpc.backend.layer_work import streamed
 from bfpc.backend.schedule import layer_work
 from bfpc.backend.tiling import choose_tile
 from bfpc.backend.weight_image import LayerImage
@@ -22,7 +24,7 @@ from bfpc.ir.graph import Graph, Node, Port, Value
 from bfpc.ir.operators import Conv, Operator, Pool, Window
 from bfpc.ir.shapes import output_shape
 from bfpc.passes.assign_formats import assign_formats
-from bfpc.pipeline import Dump, float_passes, run_passes
+from bfpc.pipeline import Dump, float_passes, run_passes, streaming
 
 Options = Mapping[str, Any]  # of a convolution
 AXES = ("N", "C", "H", "W")
@@ -46,6 +48,10 @@ FILTERS: tuple[Options, ...] = (
     {"kernel": (1, 1), "stride": (15, 15)},
     {"kernel": (7, 7), "dilation": (4, 4)},
     {"kernel": (28, 28), "input_dilation": (2, 2)},
+    # Depthwise filters of these run behind the layer before them, where the buffers allow it.
+    {"kernel": (7, 7), "stride": (7, 7), "pads": (3, 3, 3, 3)},
+    {"kernel": (3, 3), "pads": (1, 1, 1, 1)},
+    {"kernel": (3, 3), "stride": (15, 15)},
 )
 
 
@@ -74,12 +80,14 @@ def network(op: Operator, channels: int, size: tuple[int, int]) -> Graph:
 def assert_has_tiles(op: Operator, channels: int, size: tuple[int, int], config: Config) -> None:
     """That every layer made of `op` has a tile that fits: `choose_tile` raises CapacityError otherwise."""
     array = config.array_size
-    architecture = Architecture(array.c_vec, array.k_vec, 8, 12, 12, 13, 12, 12, 48, 12)
+    largest = config.architecture.largest_window
+    architecture = Architecture(array.c_vec, array.k_vec, 8, 12, 12, 13, 12, 12, 48, 12, depthwise_window=largest)
     graph = run_passes(network(op, channels, size), float_passes(config), Dump(None))
-    graph = assign_formats(graph, config, defaultdict(lambda: 1.0))
-    for node in graph.layers:
-        image = LayerImage(0, 0, _without_weights(node, config), None)
-        choose_tile(layer_work(graph, node, architecture, image))
+    graph = streaming(config)(assign_formats(graph, config, defaultdict(lambda: 1.0)))
+    for run in graph.runs:
+        images = [LayerImage(0, 0, _without_weights(node, config), None) for node in run]
+        works = (layer_work(graph, node, architecture, image) for node, image in zip(run, images, strict=True))
+        choose_tile(reduce(streamed, works))
 
 
 def _without_weights(node: Node, config: Config) -> ParameterLayout:

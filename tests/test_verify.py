@@ -102,6 +102,21 @@ def test_layers_are_compared_where_the_original_has_their_tensors(build: Path, p
     assert found.passed
 
 
+def test_a_map_that_streams_is_compared_though_nothing_stores_it(tmp_path: Path) -> None:
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = net.node("Conv", [net.input(1, 3, 6, 6).name, net.normal(40, 3, 1, 1)], (1, 40, 6, 6))
+    streamed = net.node("Relu", [x.name], x.shape)
+    filters = net.normal(40, 1, 3, 3, scale=0.3)
+    filtered = net.node("Conv", [streamed.name, filters], (1, 40, 6, 6), group=40, pads=[1, 1, 1, 1])
+    onnx.save(net.finish("separable", [filtered]), tmp_path / "separable.onnx")
+    compile_model(tmp_path / "separable.onnx", load_config("int8"), tmp_path / "build")
+    assert trace_names(read_build(tmp_path / "build").graph) == (filtered.name,)
+    found = verify.verify(tmp_path / "build", count=1, csim=True)
+    assert [layer.name for layer in found.layers] == [streamed.name, filtered.name]
+    assert all((layer.sqnr_db or 0.0) > 30 for layer in found.layers)
+    assert found.bit_exact
+
+
 def test_layers_are_not_compared_where_their_maps_are_scaled(pictures: Path, tmp_path: Path) -> None:
     onnx.save(classifier(), tmp_path / "classifier.onnx")
     config = Config.model_validate({"passes": {"equalize": True}})

@@ -267,7 +267,7 @@ def _loop_order(work: LayerWork, program: LayerProgram) -> str:
     parts = ("channel part",) if program.channel_parts > 1 else ()
     loops = (*parts, "spatial tile", "channel tile", *LOOPS[mode], *split)
     if work.windows:
-        return "spatial tile > channel tile > position of the input"
+        return " > ".join((*parts, "spatial tile", "channel tile", "position of the input"))
     if not work.dilated:
         return " > ".join((*loops, "position"))
     return " > ".join((*loops, *(("filter tap",) if mode is ArrayMode.PASS else ()), "position that meets the tap"))

@@ -36,6 +36,7 @@ from bfpc.pipeline import (
     prepare,
     quantize_network,
     run_passes,
+    streaming,
 )
 
 
@@ -84,14 +85,14 @@ def make_timer(shared: Shared) -> Callable[[Question], list[Timing]]:
         quantized: dict[str, Graph] = {}
 
         def quantize(candidate: Config) -> Graph:
-            """Buffers change a graph only where a layer has to be split for them."""
+            """Buffers change a graph only where a layer has to be split for them, and in which maps stream."""
             network, data = read(question.network)
             graph = run_passes(network.graph, float_passes(candidate), Dump(None))
             key = print_graph(graph)
             if key not in quantized:
                 statistics = calibrate(graph, input_images(graph, data), prepare)
                 quantized[key] = quantize_network(Prepared(network, graph, data, statistics), candidate)
-            return quantized[key]
+            return streaming(candidate)(quantized[key])
 
         smallest, *others = list_buffers(config)
         first = _time(shared, config, question.array, smallest, quantize)

@@ -231,6 +231,7 @@ def slides_windows(op: Layer, side: int) -> bool:
 
     Filter and map have no holes, and pads are zeros, of which there are fewer than the filter is large: on each side,
     so that every window meets the map, and on both together, so that a row's windows are complete before the next's.
+    Strides are no longer than the filter: a window takes a cycle for each position that it moves on.
     """
     plain = op.dilation == op.input_dilation == (1, 1) and op.pad_mode == "zero"
     top, left, bottom, right = op.pads
@@ -238,7 +239,8 @@ def slides_windows(op: Layer, side: int) -> bool:
         max(before, after, before + after) < size
         for before, after, size in ((top, bottom, op.kernel[0]), (left, right, op.kernel[1]))
     )
-    return isinstance(op, Depthwise) and plain and narrow and 1 < max(op.kernel) <= side
+    close = max(op.stride) <= max(op.kernel)
+    return isinstance(op, Depthwise) and plain and narrow and close and 1 < max(op.kernel) <= side
 
 
 Operator = Layer | Concat | Channels | Scale | Activate | Elementwise | Pool | Pad | Slice

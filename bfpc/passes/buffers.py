@@ -5,11 +5,12 @@ A tile is at least one output row, in as many columns as fill whole memory words
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import gcd, prod
 
 from bfpc.config import Config
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Layer, Pair, Window
+from bfpc.ir.operators import Layer, Pair, Tail, Window
 from bfpc.ir.shapes import array_size
 from bfpc.passes.assign_formats import stored_formats
 
@@ -21,6 +22,18 @@ def layer_fits(graph: Graph, config: Config, node: Node) -> bool:
     """Whether the buffers hold a layer's smallest tile; graph: in which its input stands."""
     channels, height, width = graph.value(node.inputs["x"]).shape
     return most_channels(graph, config, node, node.layer, (height, width)) >= channels
+
+
+def pair_fits(graph: Graph, config: Config, node: Node, behind: Node) -> bool:
+    """Whether the buffers hold the smallest tile of a dense layer whose map streams to the layer behind it.
+
+    That one's filter needs as much of the map as a pooling window would; a pass has one, or takes single positions.
+    """
+    channels, height, width = graph.value(node.inputs["x"]).shape
+    filter = behind.layer
+    window = filter.tail.pool or Window("max", filter.kernel, filter.stride, filter.pads)
+    pooled = replace(node.layer, tail=Tail(pool=window))
+    return most_channels(graph, config, behind, pooled, (height, width)) >= channels
 
 
 def most_channels(graph: Graph, config: Config, node: Node, op: Layer, size: Pair) -> int:

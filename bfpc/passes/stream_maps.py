@@ -9,15 +9,22 @@ is at work while the depthwise windows are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
 from bfpc.ir.graph import Graph, Node
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pass, slides_windows
 
+Fits = Callable[[Node, Node], bool]
 
-def stream_maps(graph: Graph, window: int) -> Graph:
-    """Takes a quantized graph. window: the side of the largest depthwise filter that takes one cycle."""
+
+def stream_maps(graph: Graph, window: int, fits: Fits) -> Graph:
+    """Takes a quantized graph.
+
+    window: the side of the largest depthwise filter that takes one cycle. fits: whether the buffers hold a tile of a
+    dense layer and of the one behind it.
+    """
     readers, stages = graph.consumers(), graph.stages
     streams = {
         node.name
@@ -27,9 +34,10 @@ def stream_maps(graph: Graph, window: int) -> Graph:
         and stages[node.name] == stages[behind.name]
         and _makes_a_stream(node)
         and _takes_a_stream(behind, window)
+        and fits(node, behind)
     }
     return graph.with_nodes(
-        replace(node, op=replace(node.op, streams=True)) if isinstance(node.op, Conv) and node.name in streams else node
+        replace(node, op=replace(node.op, streams=node.name in streams)) if isinstance(node.op, Conv) else node
         for node in graph.nodes
     )
 

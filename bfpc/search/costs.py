@@ -73,7 +73,7 @@ def network_cost(budget: Budget, config: Config, graph: Graph) -> float:
 
 
 def _works(graph: Graph, config: Config) -> dict[str, LayerWork]:
-    """The layers of a quantized graph as the cost model sees them, by name."""
+    """The layers of a quantized graph as the cost model sees them, by name; of those that run together the first's."""
     architecture = size_architecture(graph, config.architecture, config.array_size)
     return {work.name: work for work in layer_works(graph, architecture)}
 
@@ -85,7 +85,7 @@ class _Decided:
     decisions: Sequence[Decision]
     maps: dict[str, int]
     weights: dict[str, int]
-    layers: tuple[Node, ...]
+    runs: tuple[tuple[Node, ...], ...]
 
     @staticmethod
     def of(graph: Graph, decisions: Sequence[Decision]) -> _Decided:
@@ -96,7 +96,7 @@ class _Decided:
         weights = {
             name: index for index, each in enumerate(decisions) if each.kind == "weight" for name in each.members
         }
-        return _Decided(decisions, maps, weights, tuple(graph.layers))
+        return _Decided(decisions, maps, weights, tuple(graph.runs))
 
     def formats(self, index: int) -> list[BfpFormat]:
         return [option.stored[0] for option in self.decisions[index].options]
@@ -135,22 +135,28 @@ def _weight_bits(graph: Graph, decision: Decision) -> Numbers:
 
 def _dram_costs(works: dict[str, LayerWork], decided: _Decided) -> Costs:
     own, base = decided.nothing(), 0
-    for node in decided.layers:
-        work = works[node.name]
+    for run in decided.runs:
+        work = works[run[0].name]
         tile = choose_tile(work)[0]
         bytes_now = layer_cost(work, tile).dram_bytes
         base += bytes_now
-        for index, change in _formats_of(node, work, decided):
+        for index, change in _formats_of(run, work, decided):
             moved = [layer_cost(change(format), tile).dram_bytes for format in decided.formats(index)]
             own[index] += np.array(moved, np.float64) - bytes_now
     return Costs(_with_base(own, base))
 
 
-def _formats_of(node: Node, work: LayerWork, decided: _Decided) -> list[tuple[int, Callable[[BfpFormat], LayerWork]]]:
-    """The decisions that a layer depends on, and the layer with another format from each."""
+def _formats_of(
+    run: tuple[Node, ...], work: LayerWork, decided: _Decided
+) -> list[tuple[int, Callable[[BfpFormat], LayerWork]]]:
+    """The decisions that what layers move depends on, and the layers with another format from each.
+
+    A map that streams from one to the next moves nothing.
+    """
+    node, last = run[0], run[-1]
     changes: list[tuple[int, Callable[[BfpFormat], LayerWork]]] = [
         (decided.maps[node.inputs["x"]], lambda format: replace(work, input=replace(work.input, format=format))),
-        (decided.maps[node.name], lambda format: replace(work, output=replace(work.output, format=format))),
+        (decided.maps[last.name], lambda format: replace(work, output=replace(work.output, format=format))),
     ]
     residual = work.residual
     if residual is not None:
@@ -158,6 +164,10 @@ def _formats_of(node: Node, work: LayerWork, decided: _Decided) -> list[tuple[in
         changes.append((index, lambda format: replace(work, residual=replace(residual, format=format))))
     if node.name in decided.weights:
         changes.append((decided.weights[node.name], lambda format: _with_weights(work, format)))
+    behind = work.behind
+    if behind is not None and last.name in decided.weights:
+        index = decided.weights[last.name]
+        changes.append((index, lambda format: replace(work, behind=_with_weights(behind, format))))
     return changes
 
 
@@ -177,7 +187,7 @@ def _with_base(own: list[Numbers], base: float) -> tuple[Numbers, ...]:
 
 def _cycle_costs(works: dict[str, LayerWork], decided: _Decided) -> Costs:
     own, joints, base = decided.nothing(), [], 0
-    for node in decided.layers:
+    for node, *_ in decided.runs:
         work = works[node.name]
         tile = choose_tile(work)[0]
         if work.parameters.dense and node.name in decided.weights:
@@ -202,7 +212,7 @@ def _cycles(work: LayerWork, tile: Tile, maps: Sequence[BfpFormat], weights: Seq
 def _area_costs(graph: Graph, config: Config, decided: _Decided) -> Costs:
     """Levels are mantissa bits of the maps that dense layers read, and of their weights."""
     architecture = size_architecture(graph, config.architecture, config.array_size)
-    dense = [node for node in decided.layers if isinstance(node.op, Conv)]
+    dense = [node for run in decided.runs for node in run if isinstance(node.op, Conv)]
     multiplied = {decided.maps[node.inputs["x"]] for node in dense}, {decided.weights[node.name] for node in dense}
     widths = [
         sorted({format.mantissa_bits for index in side for format in decided.formats(index)}) for side in multiplied

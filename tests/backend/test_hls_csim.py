@@ -385,8 +385,8 @@ def layers(draw: st.DrawFn) -> LayerCase:
         op = Pass(stride, (-1, 0, 1, -1) if crop else pads)
     else:
         fits = 2 * (kernel[0] - 1) < shape[1] and 2 * (kernel[1] - 1) < shape[2]
-        sides = tuple(draw(st.integers(-2, size + 1)) for size in (*kernel, *kernel))  # filters beyond the map, too
-        pads = draw(st.sampled_from([pads, sides]))
+        top, left, bottom, right = (draw(st.integers(-2, size + 1)) for size in (*kernel, *kernel))
+        pads = draw(st.sampled_from([pads, (top, left, bottom, right)]))  # filters beyond the map, too
         op = kind(kernel, stride, pads, (2, 2) if fits and draw(st.booleans()) else (1, 1))
     op = draw(maps_beyond(op, shape[1:]))
     array = array_size(op, shape[1:])

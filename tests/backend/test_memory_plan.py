@@ -10,7 +10,9 @@ from bfpc.backend.memory_plan import MemoryPlan, feature_layout, plan_memory
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Channels, Concat
+from bfpc.passes.stream_maps import stream_maps
 from tests.backend.graphs import Draft, small_network
+from tests.backend.layer_kinds import always
 
 GROUP = 32
 
@@ -147,6 +149,16 @@ def test_inputs_lie_one_behind_the_other() -> None:
     words = feature_layout(graph, first, GROUP).words
     assert (plan.addresses[first], plan.addresses[second]) == (plan.input_address, plan.input_address + words)
     assert plan.input_words == 2 * words
+
+
+def test_a_map_that_streams_lies_nowhere() -> None:
+    draft = Draft()
+    draft.depthwise("filtered", draft.conv("map", draft.input("image", (32, 8, 8)), 64))
+    stored = draft.graph("filtered")
+    plan, without = plan_memory(stream_maps(stored, 3, always), GROUP), plan_memory(stored, GROUP)
+    assert "map" not in plan.addresses
+    assert plan.maps.keys() == without.maps.keys() - {"map"}
+    assert plan.words == without.words - feature_layout(stored, "image", GROUP).words
 
 
 def test_memory_is_reused() -> None:

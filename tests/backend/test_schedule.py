@@ -21,8 +21,9 @@ from bfpc.backend.tiling import CYCLE_SLACK, choose_tile
 from bfpc.backend.weight_image import pack_weights
 from bfpc.errors import CapacityError
 from bfpc.ir.graph import Graph
-from bfpc.ir.operators import Clip, PadMode, Tail, Window
+from bfpc.ir.operators import Clip, Conv, PadMode, Tail, Window
 from tests.backend.graphs import ARCHITECTURE, Draft, conv_layer, graph_of, resnet50, small_network
+from tests.backend.layer_kinds import layer_of
 
 
 @st.composite
@@ -286,6 +287,31 @@ def test_whole_figures_are_sums_and_the_document_holds_the_promised_keys() -> No
         tiles = layer["program"]["tiles_vertical"] * layer["program"]["tiles_horizontal"]
         assert layer["weight_reads"] == (tiles if layer["weight_bytes"] else 0)  # none are kept
         assert list(layer["program"]) == [field.name for field in FIELDS]
+
+
+@pytest.mark.parametrize("kind", ["streamed", "streamed, strided"])
+def test_the_first_of_layers_that_run_together_counts_for_both(kind: str) -> None:
+    graph = layer_of(kind)
+    schedule = _schedule(graph)
+    first, behind = schedule.layers
+    assert (first.runs_with, behind.runs_with) == (None, "map")
+    assert (first.cycles, first.dram_bytes) == (schedule.cycles, schedule.dram_bytes)
+    assert (behind.cycles, behind.dram_bytes, behind.stalls, behind.utilization) == (0, 0, {}, 0.0)
+    assert behind.macs > 0
+    assert first.utilization == pytest.approx((first.products + behind.products) / schedule.cycles / 2048)
+    assert (first.program.streams, behind.program.streams) == (1, 0)
+    tiles = [(layer.tile_height, layer.tile_width, layer.keeps_weights) for layer in schedule.program.layers]
+    assert tiles[0] == tiles[1]
+
+
+def test_layers_that_run_together_move_less_and_take_fewer_cycles() -> None:
+    graph = layer_of("streamed")
+    alone = graph.with_nodes(
+        replace(node, op=replace(node.op, streams=False)) if isinstance(node.op, Conv) else node for node in graph.nodes
+    )
+    together, apart = _schedule(graph), _schedule(alone)
+    assert together.cycles < apart.cycles
+    assert together.dram_bytes < apart.dram_bytes
 
 
 def test_the_program_is_the_schedule() -> None:

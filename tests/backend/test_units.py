@@ -19,14 +19,14 @@ BAMBU = f"{QUICK} -Wno-unknown-pragmas -DBFPC_BAMBU"
 
 # A fault in a function of the accelerator, and the unit that finds it.
 FAULTS = {
-    "rounding": ("layer_tail", "+ ((value >> right) & 1)", ""),
+    "rounding": ("quantization", "+ ((value >> right) & 1)", ""),
     "residual": ("layer_tail", "value - residual", "residual - value"),
     "slope": ("layer_tail", "value >= 0 ? 1 << SLOPE_SHIFT", "value >= 0 ? SLOPE_SHIFT"),
     "table": ("layer_tail", "place < 0 ? 0", "place < 0 ? 1"),
     "maximum": ("layer_tail", "pooled[k] > values[k] ? pooled", "pooled[k] < values[k] ? pooled"),
     "average": ("layer_tail", "+ count / 2", ""),
-    "shared exponent": ("layer_tail", "(block ^ other) < parts", "block == other"),
-    "saturation": ("layer_tail", "magnitude_end - 1)", "magnitude_end)"),
+    "shared exponent": ("quantization", "(block ^ other) < parts", "block == other"),
+    "saturation": ("quantization", "magnitude_end - 1)", "magnitude_end)"),
     "weight's exponent": ("dot_product_array", "offset + weight_offsets[k]", "offset"),
     "lane": (
         "dot_product_array",

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfpc.backend.weight_image import layer_parameters, pack_weights, unpack_weights
+from bfpc.backend.weight_image import WeightImage, pack_weights, unpack_weights
 from bfpc.backend.weight_stream import LayerParameters, ParameterLayout, pack_layers, unpack_layers
 from bfpc.errors import CapacityError
+from bfpc.ir.graph import Graph
 from bfpc.ir.operators import Table, Tail
 from bfpc.numerics.format import BfpFormat
 from tests.backend.graphs import ARCHITECTURE, Draft, conv_layer, graph_of, small_network
@@ -108,16 +109,6 @@ def test_stream_that_layers_share(
         _assert_equal(found, expected)
 
 
-def test_layers_that_run_together_find_their_parts_of_the_stream() -> None:
-    graph = layer_of("streamed")
-    image = pack_weights(graph, ARCHITECTURE)
-    assert len({(layer.address, layer.words) for layer in image.layers.values()}) == 1
-    assert image.words.size == image.layers["layer"].words
-    unpacked = unpack_weights(image.words, image.layers)
-    for node in graph.layers:
-        _assert_equal(unpacked[node.name], layer_parameters(graph, node))
-
-
 def test_layers_start_on_words_and_follow_each_other() -> None:
     graph = small_network()
     image = pack_weights(graph, ARCHITECTURE)
@@ -126,6 +117,19 @@ def test_layers_start_on_words_and_follow_each_other() -> None:
         assert layer.address == address
         address += layer.words
     assert image.words.size == address
+    _assert_unpacked(graph, image)
+
+
+@pytest.mark.parametrize("kind", ["streamed", "streamed, strided", "streamed, few positions"])
+def test_layers_that_run_together_share_a_stream(kind: str) -> None:
+    graph = layer_of(kind)
+    image = pack_weights(graph, ARCHITECTURE)
+    first, behind = (image.layers[name] for name in ("map", "layer"))
+    assert (first.address, first.words) == (behind.address, behind.words) == (0, image.words.size)
+    _assert_unpacked(graph, image)
+
+
+def _assert_unpacked(graph: Graph, image: WeightImage) -> None:
     for name, back in unpack_weights(image.words, image.layers).items():
         node = graph.producer(name)
         assert node is not None

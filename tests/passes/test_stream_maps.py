@@ -4,10 +4,11 @@ from functools import partial
 
 import pytest
 
+from bfpc.ir.graph import Node
 from bfpc.passes.stream_maps import stream_maps
 from tests.passes.checks import check_text
 
-WINDOW = 3
+STREAM = partial(stream_maps, window=3, fits=lambda node, behind: True)
 DENSE = "Conv(x=%x, weight=@w) {kernel=(1, 1)} : 8x6x6"
 FILTER = "Depthwise(x=%a, weight=@v) {kernel=(3, 3), pads=(1, 1, 1, 1)} : 8x6x6"
 BOUNDED = "Conv(x=%x, weight=@w, bias=@b) {kernel=(1, 1), tail=Tail(activation=Clip(high=6.0))} : 8x6x6"
@@ -18,7 +19,7 @@ def network(dense: str, behind: str, *more: str) -> str:
     nodes = [line for line in more if not line.startswith("output")]
     outputs = [line for line in more if line.startswith("output")] or ['output "y" = %y (N, C, H, W)']
     lines = ['input "x" = %x (N, C, H, W) : 4x6x6', f"%a = {dense}", f"%y = {behind}", *nodes, *outputs]
-    constants = {"b": "8", "f": "8x1x5x5", "s": "8", "u": "4x1x3x3", "v": "8x1x3x3", "w": "8x4x1x1"}
+    constants = {"b": "8", "d": "8x8x1x1", "f": "8x1x5x5", "s": "8", "u": "4x1x3x3", "v": "8x1x3x3", "w": "8x4x1x1"}
     text = "\n".join(lines)
     used = (f"constant @{name} : {shape} [float32]" for name, shape in constants.items() if f"@{name}" in text)
     return "".join(f"    {line}\n" for line in (*lines, *used))
@@ -36,11 +37,12 @@ def streaming(dense: str) -> str:
         FILTER,
         "Depthwise(x=%a, weight=@v) {kernel=(3, 3), stride=(2, 2)} : 8x2x2",
         "Depthwise(x=%a, weight=@v, slope=@s) {kernel=(3, 3), tail=Tail(activation=PRelu())} : 8x4x4",
+        "Pass(x=%a) {tail=Tail(pool=Window(kind='average', kernel=(6, 6), stride=(6, 6)))} : 8x1x1",
     ],
-    ids=["padded", "strided", "with a slope"],
+    ids=["padded", "strided", "with a slope", "a pool"],
 )
 def test_a_map_that_only_the_next_layer_reads_streams(dense: str, behind: str) -> None:
-    check_text(network(dense, behind), network(streaming(dense), behind), partial(stream_maps, window=WINDOW))
+    check_text(network(dense, behind), network(streaming(dense), behind), STREAM)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,8 @@ def test_a_map_that_only_the_next_layer_reads_streams(dense: str, behind: str) -
         "a window lies beyond the map": network(
             DENSE, "Depthwise(x=%a, weight=@v) {kernel=(3, 3), pads=(-3, 0, 3, 0)} : 8x4x4"
         ),
-        "what is behind is dense": network("Conv(x=%x, weight=@w) {kernel=(1, 1)} : 8x6x6", "Pass(x=%a) : 8x6x6"),
+        "what is behind is dense": network(DENSE, "Conv(x=%a, weight=@d) {kernel=(1, 1)} : 8x6x6"),
+        "what is behind takes other positions": network(DENSE, "Pass(x=%a) {stride=(2, 2)} : 8x3x3"),
         "it is made of a map without weights": network(
             "Pass(x=%x) : 4x6x6", "Depthwise(x=%a, weight=@u) {kernel=(3, 3), pads=(1, 1, 1, 1)} : 4x6x6"
         ),
@@ -97,11 +100,24 @@ def test_a_map_that_only_the_next_layer_reads_streams(dense: str, behind: str) -
     ids=lambda item: item[0],
 )
 def test_a_map_is_stored_where(text: tuple[str, str]) -> None:
-    check_text(text[1], text[1], partial(stream_maps, window=WINDOW))
+    check_text(text[1], text[1], STREAM)
 
 
 def test_two_maps_of_a_chain_do_not_both_stream() -> None:
     """Two layers run together, no more: the map of a depthwise layer is stored."""
     second = FILTER.replace("%a", "%y")
     before = network(DENSE, FILTER, f"%z = {second}", 'output "z" = %z (N, C, H, W)')
-    check_text(before, before.replace(DENSE, streaming(DENSE)), partial(stream_maps, window=WINDOW))
+    check_text(before, before.replace(DENSE, streaming(DENSE)), STREAM)
+
+
+def test_a_map_of_which_the_buffers_hold_too_little_is_stored() -> None:
+    asked = []
+
+    def fits(node: Node, behind: Node) -> bool:
+        asked.append((node.name, behind.name))
+        return False
+
+    text = network(DENSE, FILTER)
+    check_text(text, text, partial(stream_maps, window=3, fits=fits))
+    assert asked == [("a", "y")]
+    check_text(network(streaming(DENSE), FILTER), text, partial(stream_maps, window=3, fits=fits))

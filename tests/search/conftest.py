@@ -1,4 +1,4 @@
-"""A small residual network in a file, and images for it."""
+"""Small networks in files, and images for them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,26 @@ import onnx
 import pytest
 
 from bfpc.search.search import Data
-from tests.test_reproducible import tiny_resnet
+from tests.networks.onnx_writer import OnnxWriter
+from tests.test_reproducible import conv, relu, tiny_resnet
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("search") / "tiny_resnet.onnx"
     onnx.save(tiny_resnet(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def separable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A depthwise layer that runs behind a dense one, and convolutions around them."""
+    path = tmp_path_factory.mktemp("search") / "separable.onnx"
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = relu(net, conv(net, relu(net, conv(net, net.input(1, 3, 16, 16), 8)), 40, kernel=1))
+    filters = net.normal(40, 1, 3, 3, scale=0.3)
+    x = relu(net, net.node("Conv", [x.name, filters], x.shape, group=40, pads=[1, 1, 1, 1]))
+    onnx.save(net.finish("separable", [conv(net, x, 10, kernel=1)]), path)
     return path
 
 

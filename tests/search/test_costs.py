@@ -30,8 +30,12 @@ def run(model: Path, data: Data, budget: dict[str, Any], **sections: Any) -> Cho
 
 
 @pytest.mark.parametrize("cost", ["dram_bytes", "cycles"])
-def test_a_choice_costs_what_its_schedule_says(model: Path, data: Data, tmp_path: Path, cost: str) -> None:
-    chosen = run(model, data, {"cost": cost, "at_least": 35}, architecture=NARROW)
+@pytest.mark.parametrize("network", ["model", "separable"])
+def test_a_choice_costs_what_its_schedule_says(
+    network: str, cost: str, data: Data, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model: Path = request.getfixturevalue(network)
+    chosen = run(model, data, {"cost": cost, "at_least": 25}, architecture=NARROW)
     schedule = compile_model(model, chosen.config, tmp_path / "build", data.calibration).design.schedule
     assert chosen.cost == getattr(schedule, f"estimated_{cost}")
     assert chosen.cost == pytest.approx(getattr(schedule, cost), rel=0.2)
