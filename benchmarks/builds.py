@@ -24,6 +24,7 @@ from bfpc.pipeline import compile_model
 
 SHARED = Path(__file__).parents[2] / "shared"
 CALIBRATION_IMAGES = 8
+LEAST_SIDE = 0.6  # of a random square, as a share of the photograph's shorter side
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -153,6 +154,36 @@ def photos(count: int) -> tuple[Path, Path]:
     for index, photo in enumerate(sorted((SHARED / "data" / "photos").glob("*.jpg"))):
         (folders[index >= count] / photo.name).symlink_to(photo.resolve())
     return folders
+
+
+@cache
+def photo_crops(count: int, crops: tuple[int, int]) -> tuple[Path, Path]:
+    """Like `photos`, but folders of so many pictures of each of the first photographs, and of each of the others.
+
+    The first is the photograph itself, the others are random squares of it, mirrored half the time. All photographs
+    come once before any comes again.
+    """
+    random = np.random.default_rng(0)
+    return _cropped(photos(count)[0], crops[0], random), _cropped(photos(count)[1], crops[1], random)
+
+
+def _cropped(folder: Path, crops: int, random: np.random.Generator) -> Path:
+    cropped = folder.with_name(f"{folder.name}-{crops}-crops")
+    cropped.mkdir()
+    for path in sorted(folder.iterdir()):
+        (cropped / f"0-{path.name}").symlink_to(path.resolve())
+        with Image.open(path) as photo:
+            for crop in range(1, crops):
+                _random_square(photo, random).save(cropped / f"{crop}-{path.stem}.png")
+    return cropped
+
+
+def _random_square(photo: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Of the shorter side between the least share and all."""
+    side = round(min(photo.size) * random.uniform(LEAST_SIDE, 1))
+    left, top = (int(random.integers(0, size - side, endpoint=True)) for size in photo.size)
+    square = photo.crop((left, top, left + side, top + side))
+    return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else square
 
 
 def cifar10_pictures(part: str, count: int, preprocessing: Preprocessing) -> Path:

@@ -61,6 +61,14 @@ def test_every_cell_has_a_config_that_reads_back_equal(cell: Cell) -> None:
     assert type(config).model_validate(config.model_dump(mode="json")) == config
 
 
+def test_what_choices_are_checked_on_is_part_of_what_a_cell_was_measured_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, uniform = (Cell("opennsfw", row, "recovery") for row in ("int4, auto", "int4"))
+    had = config_digest(chosen), config_digest(uniform)
+    monkeypatch.setitem(NETWORKS, "opennsfw", replace(NETWORKS["opennsfw"], crops=1))
+    assert config_digest(chosen) != had[0]
+    assert config_digest(uniform) == had[1]
+
+
 def test_float32_is_measured_only_where_there_are_labels() -> None:
     assert {cell.network for cell in all_cells() if cell.row == FLOAT} == {"resnet20"}
 

@@ -68,7 +68,8 @@ class Network:
     """score: the one that the network is judged by, of those that `bfpc evaluate` prints; unit: of that.
 
     halves: every photograph is evaluated by a network that the other half calibrated: where whole pictures are right or
-    wrong, more of them tell more.
+    wrong, more of them tell more. crops: pictures of each calibration photograph that chosen formats are checked on;
+    more than itself where an output says little.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Network:
     recipe: Recipe
     unit: Literal["%", "dB"] = "%"
     halves: bool = False
+    crops: int = 1
 
     @property
     def calibration_photos(self) -> int:
@@ -90,7 +92,11 @@ NETWORKS: dict[str, Network] = {
     ),
     "mobilenetv2": Network("MobileNetV2", "top1_agreement", "top-1 agreement", Recipe(8, PHOTOS), halves=True),
     "opennsfw": Network(
-        "ResNet-50, half width", "top1_agreement", "top-1 agreement", Recipe(4, PHOTOS | {"learning_rate": 3e-5})
+        "ResNet-50, half width",
+        "top1_agreement",
+        "top-1 agreement",
+        Recipe(4, PHOTOS | {"learning_rate": 3e-5}),
+        crops=4,
     ),
     "oid_ssd_mobilenetv2": Network("SSD, MobileNetV2", "ap_agreement", "mean average precision", Recipe(4, PHOTOS)),
     "selfie_segmentation": Network("Selfie segmentation", "iou_agreement", "IoU", Recipe(8, PHOTOS)),
@@ -137,12 +143,18 @@ def cell_config(cell: Cell) -> Config:
 
 
 def config_digest(cell: Cell) -> str:
-    """Another one as soon as the cell has to be measured anew, the network aside: of config, epochs and version."""
+    """Another one as soon as the cell has to be measured anew, the network aside: of config, epochs, crops, version."""
     config = cell_config(cell)
     document = config.model_dump(mode="json")
     document["passes"] = [name for name, on in config.passes if on]  # one more that is off changes nothing
     epochs = NETWORKS[cell.network].recipe.epochs if cell.column == "retraining" else 0
-    return digest(json.dumps([document, epochs, __version__], sort_keys=True).encode())
+    crops = [NETWORKS[cell.network].crops] if checks_on_crops(cell) else []
+    return digest(json.dumps([document, epochs, *crops, __version__], sort_keys=True).encode())
+
+
+def checks_on_crops(cell: Cell) -> bool:
+    """Whether its formats are chosen on more pictures than the photographs that calibrate."""
+    return ROWS[cell.row].within is not None and NETWORKS[cell.network].crops > 1
 
 
 def digest(content: bytes) -> str:

@@ -18,11 +18,12 @@ from benchmarks.accuracy_table.cells import (
     ROWS,
     Cell,
     cell_config,
+    checks_on_crops,
     config_digest,
     digest,
 )
 from benchmarks.accuracy_table.results import Result
-from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, photos, scores_model, scratch
+from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, photo_crops, photos, scores_model, scratch
 from benchmarks.measuring import measuring
 from bfpc.config import Config
 from bfpc.config_search import Budget
@@ -110,7 +111,16 @@ def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: P
     budget = Budget(cost="weight_bits", at_most=1.0)
     budget = budget.model_copy(update={"at_most": network_cost(budget, uniform, graph)})
     config = cell_config(cell).model_copy(update={"budget": budget})
-    return search(path, config, Data(images.calibration), engine, progress=progress).config
+    return search(path, config, Data(images.calibration, _checked(cell)), engine, progress=progress).config
+
+
+def _checked(cell: Cell) -> Path | None:
+    """What choices are checked on; None: what calibrates."""
+    network = NETWORKS[cell.network]
+    if not checks_on_crops(cell):
+        return None
+    crops, _ = photo_crops(network.calibration_photos, (network.crops, 1))
+    return crops
 
 
 def _retrained(cell: Cell, config: Config, images: Images, progress: Progress) -> Path:

@@ -23,6 +23,11 @@ from bfpc.evaluation.weights import FLOAT_BITS
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy_table.md"
 NOTHING, NEXT, OLD = "-", ", ", "\\*"
 HALVES = " and ".join(network.title for network in NETWORKS.values() if network.halves)
+CROPPED = "".join(
+    f"; for {network.title} on these and {network.crops - 1} random squares of each, since its output says little"
+    for network in NETWORKS.values()
+    if network.crops > 1
+)
 UNITS = {SQNR: "dB", BITS: "bits"}
 
 INTRODUCTION = f"""\
@@ -45,7 +50,7 @@ measured yet, and "{OLD}" was measured before the config changed.
 | `int8`, `int6`, `int5`, `int5/4`, `int4` | the presets; `int5/4` is `int54` |
 | `int6/5` | `int6` with 5-bit weights; depthwise weights stay as in the preset |
 | `int4, auto` | `bfpc search` with the weight bits of `int4` as `at_most`, and the SQNR as accuracy: maps have the \
-bits of `int4`, all else is what `search:` has by default, but for {CHECKS} checks, on the calibration images |
+bits of `int4`, all else is what `search:` has by default, but for {CHECKS} checks, on the calibration images{CROPPED} |
 | `published` | the paper's own int5/4bfp ([published_format.md](published_format.md)) |
 
 Photographs: the first {CALIBRATION_PHOTOS} of 100 calibrate, the others are evaluated; for {HALVES} either half
