@@ -172,7 +172,8 @@ def _depthwise_lane(architecture: Architecture) -> Operators:
     aligned = left + distances - 1
     tap = Operators(bits, _shifter(bits, distances) + _selection(bits, 2), (Product(1, left, right, left + right),))
     products = (Product(taps, aligned, right, aligned + right),)
-    chosen = taps * (_selection(right, 2) + _selection(aligned, 2))  # a weight that arrives; zeros beyond the map
+    # Weights that arrive, for two channel tiles, and those of the one whose windows are complete; zeros beyond the map.
+    chosen = taps * (3 * _selection(right, 2) + _selection(aligned, 2))
     return tap + Operators(taps * bits, window * _shifter(aligned, distances) + chosen, products)
 
 

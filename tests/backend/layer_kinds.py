@@ -68,7 +68,6 @@ KINDS: dict[str, Callable[[Layer], None]] = {
     "depthwise": lambda layer: layer.depthwise((70, 20, 20), 5),
     "depthwise by windows": lambda layer: layer.depthwise((70, 20, 20), 3),
     "depthwise by windows, strided": lambda layer: layer.depthwise((200, 20, 21), 3, 2),
-    "depthwise by windows, few positions": lambda layer: layer.depthwise((200, 1, 2), 3),
     "depthwise by windows, one position": lambda layer: layer.depthwise((200, 1, 1), 3),
     "streamed": lambda layer: layer.streamed((64, 20, 24), 130, 1, 3),
     "streamed, strided": lambda layer: layer.streamed((40, 21, 25), 70, 3, 3, 2),

@@ -203,6 +203,7 @@ POOLED = Tail(Clip(), Window("max", (3, 3), (2, 2), (1, 1, 1, 1)))
         pytest.param(Conv((1, 1), tail=POOLED), (8, 3, 260), 8, (1, 64), id="pooled-tiles"),
         pytest.param(Conv((1, 1)), (1000, 1, 1), 100, (1, 1), id="fully-connected"),
         pytest.param(Depthwise((5, 5), pads=(2, 2, 2, 2), tail=RELU), (70, 8, 8), 70, (4, 8), id="depthwise"),
+        pytest.param(Depthwise((5, 5), pads=(2, 2, 2, 2), tail=RELU), (130, 1, 2), 130, (1, 2), id="depthwise-tiny"),
         pytest.param(Pass((2, 2)), (40, 5, 5), 40, (3, 3), id="pass"),
         pytest.param(Pass((1, 1), (2, 3, 1, 0), pad_mode="reflect"), (40, 5, 5), 40, (1, 8), id="reflected"),
         pytest.param(Conv((3, 3), (2, 1), (1, 2, 0, 1), pad_mode="edge"), (70, 7, 6), 40, (1, 7), id="edge"),
