@@ -91,8 +91,3 @@ class ArchitectureConfig(Section):
     dram_gigabytes_per_second: float = Field(
         19.2, gt=0, title="bandwidth for which times are estimated", description="a number above 0"
     )
-
-    @property
-    def largest_window(self) -> int:
-        """The side of the largest depthwise filter that takes one cycle."""
-        return max(DEPTHWISE_WINDOWS) if isinstance(self.depthwise_window, str) else self.depthwise_window

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bfpc.backend.architecture import size_architecture
+from bfpc.backend.architecture import depthwise_window, size_architecture
 from bfpc.backend.build_folder import check_replaceable, nothing_more, write_build
 from bfpc.backend.design import Design, Vectors, make_design
 from bfpc.backend.devices import find_device
@@ -201,8 +201,8 @@ def quantizing_passes(config: Config, prepared: Prepared, progress: Progress) ->
 
 def streaming(config: Config) -> Pass:
     """The pass that depends on the buffers alone; it finds anew what streams."""
-    window = config.architecture.largest_window
-    return lambda graph: stream_maps(graph, window, partial(pair_fits, graph, config))
+    setting = config.architecture.depthwise_window
+    return lambda graph: stream_maps(graph, depthwise_window(graph, setting), partial(pair_fits, graph, config))
 
 
 class Dump:

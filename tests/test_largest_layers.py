@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bfpc.backend.architecture import Architecture
+from bfpc.backend.architecture import Architecture, depthwise_window
 from bfpc.backend.layer_work import streamed
 from bfpc.backend.schedule import layer_work
-from bfpc.backend.tiling import choose_tile
+from bfpc.backend.tiling import fitting_tiles
 from bfpc.backend.weight_image import LayerImage
 from bfpc.backend.weight_stream import ParameterLayout
 from bfpc.config import Config, load_config
@@ -78,16 +78,16 @@ def network(op: Operator, channels: int, size: tuple[int, int]) -> Graph:
 
 
 def assert_has_tiles(op: Operator, channels: int, size: tuple[int, int], config: Config) -> None:
-    """That every layer made of `op` has a tile that fits: `choose_tile` raises CapacityError otherwise."""
+    """That every layer made of `op` has a tile that fits: CapacityError is raised otherwise."""
     array = config.array_size
-    largest = config.architecture.largest_window
-    architecture = Architecture(array.c_vec, array.k_vec, 8, 12, 12, 13, 12, 12, 48, 12, depthwise_window=largest)
     graph = run_passes(network(op, channels, size), float_passes(config), Dump(None))
+    window = depthwise_window(graph, config.architecture.depthwise_window)
+    architecture = Architecture(array.c_vec, array.k_vec, 8, 12, 12, 13, 12, 12, 48, 12, depthwise_window=window)
     graph = streaming(config)(assign_formats(graph, config, defaultdict(lambda: 1.0)))
     for run in graph.runs:
         images = [LayerImage(0, 0, _without_weights(node, config), None) for node in run]
         works = (layer_work(graph, node, architecture, image) for node, image in zip(run, images, strict=True))
-        choose_tile(reduce(streamed, works))
+        fitting_tiles(reduce(streamed, works))
 
 
 def _without_weights(node: Node, config: Config) -> ParameterLayout:

@@ -159,7 +159,7 @@ def size_architecture(graph: Graph, settings: ArchitectureConfig, array: ArraySi
         depthwise_weight_bits=_widest(depthwise),
         accumulator_bits=_accumulator_bits(graph, settings.accumulator_bits),
         max_mantissa_bits=max(use.format.mantissa_bits for use in activations),
-        depthwise_window=_depthwise_window(graph, settings.depthwise_window),
+        depthwise_window=depthwise_window(graph, settings.depthwise_window),
         feature_depth=settings.feature_depth,
         accumulator_positions=settings.accumulator_positions,
         on_chip_words=settings.on_chip_kilobytes * 1024 // WORD_BYTES,
@@ -203,7 +203,7 @@ def _weight_uses(graph: Graph) -> Iterator[_Use]:
             yield _Use(node.name, "dense weights" if isinstance(node.op, Conv) else "depthwise weights", weight.format)
 
 
-def _depthwise_window(graph: Graph, setting: int | str) -> int:
+def depthwise_window(graph: Graph, setting: int | str) -> int:
     """On `auto` what holds the largest depthwise filter that is not beyond the largest window."""
     if isinstance(setting, int):
         return setting

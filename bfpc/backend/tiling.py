@@ -15,6 +15,7 @@ from bfpc.backend.cost_model import Cost, layer_cost
 from bfpc.backend.layer_work import LayerWork, Tile, buffers_used
 from bfpc.errors import CapacityError
 
+MOST_TILES = 128  # that are compared, the largest of those that fit: small ones read halos again and again
 CYCLE_SLACK = 0.02  # buys a quarter less traffic on ResNet-50: small tiles start early but read all weights again
 COLUMN_STEP = 64  # records of any width fill whole words in 64 columns; some do in fewer
 
@@ -24,13 +25,19 @@ def choose_tile(work: LayerWork) -> tuple[Tile, Cost]:
 
     Raises CapacityError where not even the smallest fits the buffers.
     """
-    tiles = _fitting(work, COLUMN_STEP) or _fitting(work, _finest_step(work))
-    if not tiles:
-        raise _too_large(work)
+    tiles = fitting_tiles(work)
     costs = [(each, layer_cost(work, each)) for tile in tiles for each in _loop_orders(work, tile)]
     most_cycles = min(cost.cycles for _, cost in costs) * (1 + CYCLE_SLACK)
     fast = (choice for choice in costs if choice[1].cycles <= most_cycles)
     return min(fast, key=lambda choice: (choice[1].dram_bytes, choice[1].cycles))
+
+
+def fitting_tiles(work: LayerWork) -> list[Tile]:
+    """The tiles that fit the buffers; of many the largest. Raises CapacityError where there are none."""
+    tiles = _fitting(work, COLUMN_STEP) or _fitting(work, _finest_step(work))
+    if not tiles:
+        raise _too_large(work)
+    return sorted(tiles, key=lambda tile: tile.height * tile.width)[-MOST_TILES:] if len(tiles) > MOST_TILES else tiles
 
 
 def _loop_orders(work: LayerWork, tile: Tile) -> Iterator[Tile]:
@@ -42,7 +49,7 @@ def _loop_orders(work: LayerWork, tile: Tile) -> Iterator[Tile]:
 
 
 def _fitting(work: LayerWork, step: int) -> list[Tile]:
-    """The tiles that fit the buffers, their columns in steps of `step`."""
+    """Those whose columns are in steps of `step`."""
     return [tile for tile in _candidates(work, step) if buffers_used(work, tile).fit(work.architecture)]
 
 
