@@ -27,7 +27,8 @@ TITLE = (
 PRESETS = ("int8", "int6", "int5", "int54", "int4")
 # The first pictures calibrate, as many as here and more choose, others are held out.
 CALIBRATION = 8
-MORE_CALIBRATE = {"resnet20": 32, "opennsfw": 32}  # small, or where maps of others would saturate and drown the rest
+# Where pictures are small, or where some would exceed the range of the maps that few show, and drown the rest.
+MORE_CALIBRATE = {"resnet20": 32, "opennsfw": 32, "selfie_segmentation": 32}
 PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 512, 1000
 MOST_PHOTOS = {"oid_ssd_mobilenetv2": 16, "waifu2x_cunet": 4}  # maps of many positions: few pictures tell enough
 MOST_HELD_OUT = {"oid_ssd_mobilenetv2": 32, "waifu2x_cunet": 8}
