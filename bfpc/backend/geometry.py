@@ -44,15 +44,13 @@ class Axis:
     pad_mode: PadMode = "zero"
     clips: bool = False
 
-    def before(self, behind: Axis) -> Axis:
-        """The axis of a layer whose map streams to the one behind: that has a filter or a pooling window, not both."""
-        pools = behind.kernel == behind.stride == 1
-        window = (
+    def before(self, behind: Axis, *, pools: bool) -> Axis:
+        """The axis of a layer whose map streams to the one behind, which has a pooling window or a filter."""
+        kernel, stride, pad = (
             (behind.pool_kernel, behind.pool_stride, behind.pool_pad)
             if pools
             else (behind.kernel, behind.stride, behind.pad)
         )
-        kernel, stride, pad = window
         return replace(self, output_size=behind.output_size, pool_kernel=kernel, pool_stride=stride, pool_pad=pad)
 
     def spans(self, tile: int) -> list[Span]:

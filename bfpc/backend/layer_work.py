@@ -232,7 +232,9 @@ def _waiting_positions(work: LayerWork, rows: int, column: Span) -> int:
 
 def streamed(work: LayerWork, behind: LayerWork) -> LayerWork:
     """A dense layer whose map streams to the depthwise layer or pass behind it."""
-    vertical, horizontal = work.vertical.before(behind.vertical), work.horizontal.before(behind.horizontal)
+    pools = behind.pool is not None
+    vertical = work.vertical.before(behind.vertical, pools=pools)
+    horizontal = work.horizontal.before(behind.horizontal, pools=pools)
     return replace(
         work,
         vertical=vertical,
