@@ -98,7 +98,10 @@ def test_the_network_says_what_was_fused_into_each_layer(build: Path) -> None:
         assert ("residual" in node.inputs) == (node.layer.tail.residual in inside[node.name])
 
 
-def test_a_layer_that_runs_behind_another_has_no_cycles_of_its_own(build: Path) -> None:
+def test_a_layer_that_runs_behind_another_has_no_cycles_of_its_own(
+    build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     contents = gather(build, None, {}, "")
     [(first, behind)] = [run for run in contents.runs if len(run) > 1]
     assert (first["operator"], behind["operator"], behind["cycles"]) == ("Conv", "Depthwise", 0)
