@@ -197,12 +197,9 @@ def _step_records(work: LayerWork, channels: int) -> int:
     parameters = work.parameters
     if parameters.weight_format is None or parameters.weight_shape is None:
         return 1
-    mantissa_bits, exponent_bits = parameters.weight_format.mantissa_bits, parameters.weight_format.exponent_bits
-    if not parameters.dense:
-        return _unpacking(1, channels * mantissa_bits)
-    lanes = min(work.architecture.c_vec, parameters.weight_shape[1])
-    blocks = -(-lanes // parameters.weight_format.block_size)
-    return _unpacking(channels, lanes * mantissa_bits + blocks * exponent_bits)
+    if parameters.dense:
+        return _unpacking(channels, parameters.record_bits)
+    return _unpacking(1, channels * parameters.weight_format.mantissa_bits)
 
 
 def _array_cycles(work: LayerWork, row: Span, column: Span, part: range, reads_weights: bool) -> int:

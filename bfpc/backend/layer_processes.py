@@ -112,10 +112,10 @@ class LayerProcesses:
         flow, reads, unpacks = self.flow, self._process("weight reads"), self._process("weights")
         beats = Fifo(flow, (reads, unpacks), WEIGHT_FIFO_DEPTH + PORT_DEPTH, late=self.dram.name)
         records = max(int(part.steps.max(initial=1)) for part in self.tiles[0].weights)
-        window = self.work.architecture.depthwise_window
+        window = Sizes(self.work.architecture).window_fifo_depth
         made = _WeightFifos(
             steps=Fifo(flow, (unpacks, self.array), STEP_FIFO_DEPTH * records, PIPELINE_DEPTH),
-            taps=Fifo(flow, (unpacks, self.windows), window**2 + 1, PIPELINE_DEPTH),
+            taps=Fifo(flow, (unpacks, self.windows), window, PIPELINE_DEPTH),
             parameters=Fifo(flow, (unpacks, self.tail), STEP_FIFO_DEPTH, PIPELINE_DEPTH),
         )
         ahead = 0 if self.is_first else AHEAD_WEIGHT_BEATS

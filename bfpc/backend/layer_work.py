@@ -150,12 +150,7 @@ class LayerWork:
     @property
     def all_products(self) -> int:
         """With those of a layer behind."""
-        return self.products + (0 if self.behind is None else self.behind.products)
-
-    @property
-    def records(self) -> int:
-        """Records of the program: a layer behind has its own."""
-        return 1 if self.behind is None else 2
+        return sum(layer.products for layer in self.stream_layers)
 
     @property
     def stream_layers(self) -> tuple[LayerWork, ...]:

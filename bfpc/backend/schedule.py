@@ -14,8 +14,8 @@ from functools import reduce
 from itertools import zip_longest
 from typing import Any
 
-from bfpc.backend.architecture import AHEAD_WEIGHT_BEATS, Architecture
-from bfpc.backend.bit_packing import WORD_BYTES
+from bfpc.backend.architecture import AHEAD_WEIGHT_BEATS, BEAT_BITS, Architecture
+from bfpc.backend.bit_packing import WORD_BITS, WORD_BYTES
 from bfpc.backend.cost_model import Cost
 from bfpc.backend.encoding import encode_run, layer_arithmetic
 from bfpc.backend.geometry import layer_axes
@@ -24,10 +24,9 @@ from bfpc.backend.memory_plan import MemoryPlan, Piece, feature_layout, plan_mem
 from bfpc.backend.program import ArrayMode, LayerProgram, Program
 from bfpc.backend.simulator import LayerSimulation, Simulation, simulate
 from bfpc.backend.tiling import choose_tile
-from bfpc.backend.trips import part_trips
 from bfpc.backend.weight_image import LayerImage, WeightImage, place_weights
 from bfpc.ir.graph import Graph, Node
-from bfpc.ir.operators import Conv, slides_windows
+from bfpc.ir.operators import slides_windows
 from bfpc.ir.shapes import array_size
 
 LOOPS = {
@@ -160,8 +159,7 @@ def layer_work(
     source, output = (feature_layout(graph, name, architecture.k_vec) for name in (node.inputs["x"], node.name))
     sizes = source.shape[1:], array_size(op, source.shape[1:]), output.shape[1:]
     producer = graph.producer(node.inputs["x"])
-    is_behind = producer is not None and isinstance(producer.op, Conv) and producer.op.streams
-    windows = is_behind or slides_windows(op, architecture.depthwise_window)
+    windows = (producer is not None and producer.streams) or slides_windows(op, architecture.depthwise_window)
     vertical, horizontal = layer_axes(op, *sizes, clips=windows)
     return LayerWork(
         name=node.name,
@@ -193,7 +191,9 @@ def _reads_ahead(
     if then is None:
         return programs
     (program, *_), next_work = then
-    beats = min(AHEAD_WEIGHT_BEATS, part_trips(next_work, program)[0].beats)
+    bits = next_work.part_channels(range(program.part_channel_tiles)) * next_work.channel_bits
+    begins = WORD_BITS * program.weight_address % BEAT_BITS
+    beats = min(AHEAD_WEIGHT_BEATS, -(-(begins + bits) // BEAT_BITS) if bits else 0)
     first = replace(programs[0], ahead_weight_address=program.weight_address, ahead_weight_beats=beats)
     return (first, *programs[1:])
 

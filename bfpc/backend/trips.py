@@ -32,6 +32,7 @@ from bfpc.backend.map_trips import (
 )
 from bfpc.backend.program import LAYER_BEATS, LayerProgram
 from bfpc.backend.weight_image import TABLE_WORDS
+from bfpc.backend.weight_stream import dense_record_bits
 from bfpc.backend.window_trips import WindowTrips, window_trips
 
 
@@ -87,10 +88,6 @@ class PartTrips:
 
     tiles: range
     weights: tuple[WeightTrips, ...]
-
-    @property
-    def beats(self) -> int:
-        return sum(int(part.beats.sum()) for part in self.weights)
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,9 @@ def _is_last(work: LayerWork, part: PartTrips, row: Span, column: Span) -> bool:
 
 def layer_trips(work: LayerWork, program: LayerProgram) -> Counter[str]:
     """The trips of a layer's loops by C++ function, as its C simulation counts them."""
-    trips: Counter[str] = Counter(read_records=LAYER_BEATS * work.records, load_table=TABLE_WORDS if work.table else 0)
+    trips: Counter[str] = Counter(
+        read_records=LAYER_BEATS * len(work.stream_layers), load_table=TABLE_WORDS if work.table else 0
+    )
     rows, columns = work.vertical.spans(program.tile_height), work.horizontal.spans(program.tile_width)
     for part, row, column in product(part_trips(work, program), rows, columns):
         trips.update(_by_function(work, tile_trips(work, program, part, row, column)))
@@ -249,7 +248,7 @@ def _step_records(work: LayerWork, channels: int) -> tuple[Counts, Counts]:
         return one, channels * format.mantissa_bits * one
     c_vec = work.architecture.c_vec
     lanes = np.minimum(c_vec, work.input.shape[0] - c_vec * np.arange(work.vectors, dtype=np.int64))
-    bits = np.repeat(lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits, taps)
+    bits = np.repeat(dense_record_bits(format, lanes), taps)
     return np.full_like(bits, channels), bits
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class ParameterLayout:
     @property
     def channel_bits(self) -> int:
         """Bits of one output channel; a tile has this many per channel."""
-        return self.bias_bits + SLOPE_BITS * self.has_slope + self.weight_bits
+        return self.parameter_bits + self.weight_record_bits
 
     @property
     def weight_bits(self) -> int:
@@ -86,22 +87,28 @@ class ParameterLayout:
         return mantissas + offsets * self.weight_format.exponent_bits
 
     @property
-    def weight_bits_of_taps(self) -> int:
-        """The same without offsets among the parameters."""
-        return self.channel_bits - self.parameter_bits
+    def weight_record_bits(self) -> int:
+        """The same without the offset among the parameters."""
+        return self.weight_bits - self.offset_bits
 
     @property
     def record_bits(self) -> int:
         """Bits of a dense channel's first record of weights."""
         if not self.dense or self.weight_format is None or self.weight_shape is None:
             return 0
-        lanes = min(self.c_vec, self.weight_shape[1])
-        blocks = -(-lanes // self.weight_format.block_size)
-        return lanes * self.weight_format.mantissa_bits + blocks * self.weight_format.exponent_bits
+        return dense_record_bits(self.weight_format, min(self.c_vec, self.weight_shape[1]))
 
     @property
     def words(self) -> int:
         return words_for(self.channels * self.channel_bits)
+
+
+Count = TypeVar("Count", int, NDArray[np.int64])
+
+
+def dense_record_bits(format: BfpFormat, lanes: Count) -> Count:
+    """Bits of so many lanes' mantissas and of the exponent offsets of their blocks."""
+    return lanes * format.mantissa_bits + -(-lanes // format.block_size) * format.exponent_bits
 
 
 Layers = Sequence[tuple[LayerParameters, ParameterLayout]]
@@ -172,7 +179,7 @@ def _pack_vector(mantissas: NDArray[np.int16], offsets: NDArray[np.uint8], forma
     records[..., :exponent_bits] = to_bits(offsets.transpose(2, 3, 0, 1), exponent_bits)
     fields = to_bits(padded, format.mantissa_bits)
     records[..., exponent_bits:] = fields.reshape(height, width, outputs, blocks, -1)
-    record_bits = blocks * exponent_bits + inputs * format.mantissa_bits
+    record_bits = dense_record_bits(format, inputs)
     return records.reshape(height, width, outputs, -1)[..., :record_bits].reshape(-1)
 
 
@@ -185,12 +192,12 @@ def unpack_layers(words: Words, *layouts: ParameterLayout) -> list[LayerParamete
 
 def _unpack_tile(stream: _BitReader, layouts: Sequence[ParameterLayout], channels: int) -> list[LayerParameters]:
     *behind, own = layouts
-    weights = [stream.take_bits(channels * layout.weight_bits_of_taps) for layout in behind]
+    weights = [stream.take_bits(channels * layout.weight_record_bits) for layout in behind]
     parameters = sum(layout.parameter_bits for layout in layouts)
     records = _BitReader(stream.take_bits(channels * (parameters + own.record_bits)).reshape(channels, -1))
     fields = [_BitReader(records.take_bits(layout.parameter_bits)) for layout in layouts]
     first = records.take_bits(own.record_bits).reshape(-1)
-    weights.append(np.concatenate([first, stream.take_bits(channels * own.weight_bits_of_taps - first.size)]))
+    weights.append(np.concatenate([first, stream.take_bits(channels * own.weight_record_bits - first.size)]))
     return [_unpack_channels(*each, channels) for each in zip(fields, map(_BitReader, weights), layouts, strict=True)]
 
 
@@ -249,7 +256,7 @@ def _unpack_dense(stream: _BitReader, format: BfpFormat, shape: tuple[int, int, 
         lanes = min(c_vec, inputs - first)
         blocks, first_block = -(-lanes // format.block_size), first // format.block_size
         block_bits = format.exponent_bits + format.block_size * format.mantissa_bits
-        record_bits = blocks * format.exponent_bits + lanes * format.mantissa_bits
+        record_bits = dense_record_bits(format, lanes)
         records: Bits = np.zeros((height, width, outputs, blocks * block_bits), np.uint8)
         records[..., :record_bits] = stream.take_bits(height * width * outputs * record_bits).reshape(
             height, width, outputs, record_bits

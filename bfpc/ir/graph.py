@@ -54,6 +54,11 @@ class Node:
         assert isinstance(self.op, Layer), f"{self.name} is no layer"
         return self.op
 
+    @property
+    def streams(self) -> bool:
+        """Whether the accelerator hands the map to the layer behind, and never stores it."""
+        return isinstance(self.op, Conv) and self.op.streams
+
 
 @dataclass(frozen=True)
 class Port:
@@ -142,8 +147,7 @@ class Graph:
         """The layers by when they run: one that streams its map together with the one behind it, others alone."""
         runs: list[tuple[Node, ...]] = []
         for node in self.layers:
-            before = runs[-1][-1].op if runs else None
-            if isinstance(before, Conv) and before.streams:
+            if runs and runs[-1][-1].streams:
                 runs[-1] = (*runs[-1], node)
             else:
                 runs.append((node,))

@@ -99,7 +99,7 @@ def simulation_device(build: Build) -> Device[BfpTensor]:
 
     def simulate(stage: int, maps: StoredMaps) -> dict[str, BfpTensor]:
         known = [name for name in layers if stages[name] <= stage]
-        count = None if len(known) == len(layers) else sum(stages[node.name] <= stage for node in graph.layers)
+        count = None if len(known) == len(layers) else _layers_until(graph, stage)
         images = [
             unpack_maps(graph, known, run_simulation(sources, executable, words, count), build.group)
             for words in _input_words(build, maps)
@@ -116,7 +116,7 @@ def board_device(build: Build, run: BoardRun) -> Device[BfpTensor]:
 
     def compute(stage: int, maps: StoredMaps) -> dict[str, BfpTensor]:
         made = [name for name in addresses if stages[name] == stage]
-        count = sum(stages[node.name] <= stage for node in graph.layers)
+        count = _layers_until(graph, stage)
         images = [
             {name: _unpacked(build, name, memory[addresses[name] :]) for name in made}
             for memory in (run(words, count) for words in _input_words(build, maps))
@@ -124,6 +124,12 @@ def board_device(build: Build, run: BoardRun) -> Device[BfpTensor]:
         return {name: _batch([image[name] for image in images]) for name in made}
 
     return stored_device(graph, compute)
+
+
+def _layers_until(graph: Graph, stage: int) -> int:
+    """The layers of the stages up to this one."""
+    stages = graph.stages
+    return sum(stages[node.name] <= stage for node in graph.layers)
 
 
 def _unpacked(build: Build, name: str, words: Words) -> BfpTensor:

@@ -44,6 +44,22 @@ ARCHITECTURE = Architecture(
     max_mantissa_bits=5,
     depthwise_window=3,
 )
+WIDEST = Architecture(
+    c_vec=16,
+    k_vec=8,
+    block=4,
+    activation_bits=12,
+    weight_bits=12,
+    feature_bits=13,
+    dense_weight_bits=12,
+    depthwise_weight_bits=12,
+    accumulator_bits=48,
+    max_mantissa_bits=12,
+    depthwise_window=3,
+    feature_depth=2048,
+    accumulator_positions=1024,
+    weight_beats=2048,
+)
 AXES = ("N", "C", "H", "W")
 
 

@@ -18,6 +18,7 @@ from bfpc.backend.architecture import Architecture
 from bfpc.backend.program import Program, encode_program
 from bfpc.ir.operators import Clip, Conv, Depthwise, Pads, Pass, PositionScale, PRelu, Table, Tail, Window
 from bfpc.numerics.format import BfpFormat
+from tests.backend.graphs import WIDEST
 from tests.backend.hls_project import write_project
 from tests.backend.hls_reference import (
     Integers,
@@ -33,22 +34,6 @@ from tests.backend.hls_reference import (
 )
 from tests.backend.integer_headers import ac_int_headers, ap_int_headers, with_ac_int, with_ap_int
 
-WIDEST = Architecture(
-    c_vec=16,
-    k_vec=8,
-    block=4,
-    activation_bits=12,
-    weight_bits=12,
-    feature_bits=13,
-    dense_weight_bits=12,
-    depthwise_weight_bits=12,
-    accumulator_bits=48,
-    max_mantissa_bits=12,
-    depthwise_window=3,
-    feature_depth=2048,
-    accumulator_positions=1024,
-    weight_beats=2048,
-)
 NARROW = replace(
     WIDEST,
     c_vec=64,

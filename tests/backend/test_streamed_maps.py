@@ -23,27 +23,13 @@ from bfpc.backend.trips import layer_trips
 from bfpc.backend.weight_image import WeightImage, pack_weights
 from bfpc.emulator.session import Emulator, of_image, real_values
 from bfpc.passes.stream_maps import stream_maps
+from tests.backend.graphs import WIDEST
 from tests.backend.hls_project import write_project
 from tests.backend.layer_kinds import always
 from tests.backend.test_trips import assert_same_trips, counted_trips
 from tests.emulator.random_layers import Example, random_pair
 
-PLAIN = Architecture(
-    c_vec=16,
-    k_vec=8,
-    block=4,
-    activation_bits=12,
-    weight_bits=12,
-    feature_bits=13,
-    dense_weight_bits=12,
-    depthwise_weight_bits=12,
-    accumulator_bits=48,
-    max_mantissa_bits=12,
-    depthwise_window=3,
-    feature_depth=512,
-    accumulator_positions=256,
-    weight_beats=64,
-)
+PLAIN = replace(WIDEST, feature_depth=512, accumulator_positions=256, weight_beats=64)
 ARCHITECTURES = {
     "plain": PLAIN,
     "digits": replace(PLAIN, activation_bits=4, weight_bits=3),

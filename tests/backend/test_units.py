@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bfpc.backend.architecture import Architecture
-from tests.backend.graphs import ARCHITECTURE
+from tests.backend.graphs import ARCHITECTURE, WIDEST
 from tests.backend.hls_project import write_project
 from tests.backend.integer_headers import with_ac_int, with_ap_int
-from tests.backend.test_hls_csim import AC_INT, AP_INT, CHECKED, CLANG, DIGITS, GCC, NATIVE, PACKED, QUICK, WIDEST
+from tests.backend.test_hls_csim import AC_INT, AP_INT, CHECKED, CLANG, DIGITS, GCC, NATIVE, PACKED, QUICK
 
 UNITS = ("dot_product", "layer_tail")
 BAMBU = f"{QUICK} -Wno-unknown-pragmas -DBFPC_BAMBU"
