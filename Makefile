@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs site benchmarks accuracy_table clean
+.PHONY: demo test lint docs site benchmarks accuracy_table auto_table clean
 
 demo: $(READY)
 	examples/demo.sh $(BIN)
@@ -35,6 +35,10 @@ benchmarks: $(READY)
 # docs/accuracy_table.md: measures what is missing there; one network: ... -m benchmarks.accuracy_table --network NAME
 accuracy_table: $(READY)
 	$(BIN)/python -m benchmarks.accuracy_table
+
+# docs/auto_table.md, likewise: some hours for all of it
+auto_table: $(READY)
+	$(BIN)/python -m benchmarks.auto_table
 
 $(READY): pyproject.toml tests/browser/package-lock.json
 	$(PYTHON) -m venv $(VENV)

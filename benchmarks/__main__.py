@@ -1,4 +1,4 @@
-"""Runs benchmarks: `python -m benchmarks [NAME ...]`, without a name all that take minutes, not hours."""
+"""Runs benchmarks: `python -m benchmarks [NAME ...]`, without a name all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from benchmarks import (
-    auto,
     bits_per_weight,
     compile_time,
     csim,
@@ -35,21 +34,17 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "exactness": exactness,
     "recovery": recovery,
     "sensitivity": sensitivity,
-    "auto": auto,
 }
-HOURS = ("auto",)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Prints figures beside their bars.")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; without, all but {', '.join(HOURS)}"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; without, all")
     names = parser.parse_args().names
     if unknown := set(names) - BENCHMARKS.keys():
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     print_machine()
-    for name in names or [name for name in BENCHMARKS if name not in HOURS]:
+    for name in names or BENCHMARKS:
         print_figures(BENCHMARKS[name].TITLE, BENCHMARKS[name].measure())
     if not available():
         print(f"\nTrained networks are measured where {SHARED}/zoo holds them.")

@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.networks import NETWORKS
 from benchmarks.networks.pictures import synthetic_pictures
+from benchmarks.records import digest
 from bfpc.config import Config, load_config
 from bfpc.config_sections import Preprocessing
 from bfpc.data import preprocess
@@ -100,6 +101,12 @@ def scores_model(network: str) -> Path:
     read.graph.output[0].name = last.input[0]
     onnx.save(read, path)
     return path
+
+
+@cache
+def model_digest(network: str) -> str:
+    """Of `scores_model`."""
+    return digest(scores_model(network).read_bytes())
 
 
 @cache

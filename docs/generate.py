@@ -2,8 +2,8 @@
 
 errors.md holds the tables of errors that the tests compare with, tests/golden/errors.
 
-accuracy_table.md follows from accuracy_table.json, which `python -m benchmarks.accuracy_table` measures, area_table.md
-from area_table.json, which `python -m benchmarks.area_table` does, networks/ from walkthroughs.json, which
+accuracy_table.md, area_table.md and auto_table.md follow from the JSON files beside them, which
+`python -m benchmarks.accuracy_table` and its like measure, networks/ from walkthroughs.json, which
 `python -m benchmarks.walkthroughs` does.
 
 The notebook of examples/ follows from the script beside it.
@@ -27,6 +27,8 @@ from benchmarks.accuracy_table.page import accuracy_page
 from benchmarks.accuracy_table.results import load_results
 from benchmarks.area_table.page import area_page
 from benchmarks.area_table.results import load_results as load_areas
+from benchmarks.auto_table.page import auto_page
+from benchmarks.auto_table.results import load_results as load_searches
 from bfpc.backend.area import load_runs
 from bfpc.backend.module_area import load_module_runs
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
@@ -62,6 +64,7 @@ def pages() -> dict[str, str]:
         "operators.md": operators_page(),
         "program.md": program_page(),
         "accuracy_table.md": accuracy_page(load_results()),
+        "auto_table.md": auto_page(load_searches()),
         "errors.md": errors_page(NOTE),
         "area_table.md": area_page(load_areas(), load_runs(), load_module_runs()),
         **network_pages(),

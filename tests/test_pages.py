@@ -80,6 +80,7 @@ def test_every_figure_has_its_command() -> None:
     assert not [name for name in BENCHMARKS if not re.search(rf"python -m benchmarks {name}\b", text)]
     for page, command in {
         "accuracy_table": "make accuracy_table",
+        "auto_table": "make auto_table",
         "area_table": "python -m benchmarks.area_table",
     }.items():
         assert command in (DOCS / f"{page}.md").read_text()

@@ -11,10 +11,10 @@ import argparse
 import time
 
 from benchmarks.accuracy_table.cells import COLUMNS, NETWORKS, ROWS, Cell, all_cells
-from benchmarks.accuracy_table.measuring import measure_cell, model_digest
+from benchmarks.accuracy_table.measuring import measure_cell
 from benchmarks.accuracy_table.page import PAGE, accuracy_page, cell_figures
 from benchmarks.accuracy_table.results import is_current, load_results, save_results
-from benchmarks.builds import available
+from benchmarks.builds import available, model_digest
 from bfpc.jobs import Engine, open_engine
 from bfpc.progress import silent
 

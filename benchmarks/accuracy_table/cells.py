@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from benchmarks.builds import TRAINED
 from benchmarks.plain import plain
+from benchmarks.records import digest
 from bfpc import __version__
 from bfpc.config import Config, load_config
 
@@ -68,8 +68,8 @@ class Network:
     """score: the one that the network is judged by, of those that `bfpc evaluate` prints; unit: of that.
 
     halves: every photograph is evaluated by a network that the other half calibrated: where whole pictures are right or
-    wrong, more of them tell more. crops: pictures of each calibration photograph that chosen formats are checked on;
-    more than itself where an output says little.
+    wrong, more of them tell more. crops: pictures of each photograph that chosen formats are checked on, and that the
+    SQNR is of; more than itself where an output says little.
     """
 
     title: str
@@ -148,15 +148,5 @@ def config_digest(cell: Cell) -> str:
     document = config.model_dump(mode="json")
     document["passes"] = [name for name, on in config.passes if on]  # one more that is off changes nothing
     epochs = NETWORKS[cell.network].recipe.epochs if cell.column == "retraining" else 0
-    crops = [NETWORKS[cell.network].crops] if checks_on_crops(cell) else []
+    crops = [NETWORKS[cell.network].crops] if NETWORKS[cell.network].crops > 1 else []
     return digest(json.dumps([document, epochs, *crops, __version__], sort_keys=True).encode())
-
-
-def checks_on_crops(cell: Cell) -> bool:
-    """Whether its formats are chosen on more pictures than the photographs that calibrate."""
-    return ROWS[cell.row].within is not None and NETWORKS[cell.network].crops > 1
-
-
-def digest(content: bytes) -> str:
-    """Of a config, or a model."""
-    return hashlib.sha256(content).hexdigest()[:16]

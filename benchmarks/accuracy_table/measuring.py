@@ -18,12 +18,19 @@ from benchmarks.accuracy_table.cells import (
     ROWS,
     Cell,
     cell_config,
-    checks_on_crops,
     config_digest,
-    digest,
 )
 from benchmarks.accuracy_table.results import Result
-from benchmarks.builds import TRAINED, cifar10_labels, cifar10_pictures, photo_crops, photos, scores_model, scratch
+from benchmarks.builds import (
+    TRAINED,
+    cifar10_labels,
+    cifar10_pictures,
+    model_digest,
+    photo_crops,
+    photos,
+    scores_model,
+    scratch,
+)
 from benchmarks.measuring import measuring
 from bfpc.config import Config
 from bfpc.config_search import Budget
@@ -48,15 +55,12 @@ class Images:
     evaluation: DataSet
 
 
-def model_digest(network: str) -> str:
-    return digest(scores_model(network).read_bytes())
-
-
 def measure_cell(cell: Cell, engine: Engine, progress: Progress) -> Result:
     parts = [_measure(cell, images, engine, progress) for images in _images(cell)]
     tasks, found, bits_per_weight = zip(*parts, strict=True)
-    digests, count = (config_digest(cell), model_digest(cell.network)), sum(len(task.inputs) for task in tasks)
-    return _result(digests, tasks[0], [each for batches in found for each in batches], count, fmean(bits_per_weight))
+    digests, pictures = (config_digest(cell), model_digest(cell.network)), sum(len(task.inputs) for task in tasks)
+    images = pictures // NETWORKS[cell.network].crops
+    return _result(digests, tasks[0], [each for batches in found for each in batches], images, fmean(bits_per_weight))
 
 
 def _measure(cell: Cell, images: Images, engine: Engine, progress: Progress) -> tuple[Task, list[Found], float]:
@@ -84,7 +88,7 @@ def _task(path: Path, config: Config, images: Images, progress: Progress) -> Tas
 
 
 def _result(digests: tuple[str, str], task: Task, found: list[Found], images: int, bits_per_weight: float) -> Result:
-    """found: batch by batch, of so many images."""
+    """found: batch by batch, of so many images, which have scores, and of squares of them, which have none."""
     sums = [reduce(add, batches) for batches in zip(*(batch.sums for batch in found), strict=True)]
     compared = [
         each.comparison(info.name) for each, info in zip(sums, task.signature.outputs, strict=False) if each.is_signal
@@ -92,7 +96,7 @@ def _result(digests: tuple[str, str], task: Task, found: list[Found], images: in
     scores = [
         score
         for index, measure in enumerate(task.measures)
-        if (items := [item for batch in found for item in batch.items[index]])
+        if (items := [item for batch in found for item in batch.items[index]][:images])
         for score in measure.summarize(items)
     ]
     return Result(
@@ -117,7 +121,7 @@ def _chosen(cell: Cell, within: str, images: Images, engine: Engine, progress: P
 def _checked(cell: Cell) -> Path | None:
     """What choices are checked on; None: what calibrates."""
     network = NETWORKS[cell.network]
-    if not checks_on_crops(cell):
+    if network.crops == 1:
         return None
     crops, _ = photo_crops(network.calibration_photos, (network.crops, 1))
     return crops
@@ -132,11 +136,12 @@ def _retrained(cell: Cell, config: Config, images: Images, progress: Progress) -
 
 def _images(cell: Cell) -> list[Images]:
     """What to measure with, one after the other; what is found counts as one."""
-    preprocessing = TRAINED[cell.network].preprocessing
+    network, preprocessing = NETWORKS[cell.network], TRAINED[cell.network].preprocessing
     if TRAINED[cell.network].pictures == "photos":
-        first, others = photos(NETWORKS[cell.network].calibration_photos)
-        swapped = [Images(others, DataSet(first))] if NETWORKS[cell.network].halves else []
-        return [Images(first, DataSet(others)), *swapped]
+        first, others = photos(network.calibration_photos)
+        _, compared = photo_crops(network.calibration_photos, (network.crops, network.crops))
+        swapped = [Images(others, DataSet(first))] if network.halves else []
+        return [Images(first, DataSet(compared)), *swapped]
     test = DataSet(cifar10_pictures("test", TEST_PICTURES, preprocessing), cifar10_labels("test", TEST_PICTURES))
     return [Images(cifar10_pictures("train", CALIBRATION_CIFAR10, preprocessing), test)]
 

@@ -24,7 +24,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "accuracy_table.md"
 NOTHING, NEXT, OLD = "-", ", ", "\\*"
 HALVES = " and ".join(network.title for network in NETWORKS.values() if network.halves)
 CROPPED = "".join(
-    f"; for {network.title} on these and {network.crops - 1} random squares of each, since its output says little"
+    f" For {network.title}, whose output says little,\n"
+    f"{network.crops - 1} random squares of each photograph choose formats and count for the SQNR, too."
     for network in NETWORKS.values()
     if network.crops > 1
 )
@@ -50,14 +51,15 @@ measured yet, and "{OLD}" was measured before the config changed.
 | `int8`, `int6`, `int5`, `int5/4`, `int4` | the presets; `int5/4` is `int54` |
 | `int6/5` | `int6` with 5-bit weights; depthwise weights stay as in the preset |
 | `int4, auto` | `bfpc search` with the weight bits of `int4` as `at_most`, and the SQNR as accuracy: maps have the \
-bits of `int4`, all else is what `search:` has by default, but for {CHECKS} checks, on the calibration images{CROPPED} |
+bits of `int4`, all else is what `search:` has by default, but for {CHECKS} checks, on the calibration images |
 | `published` | the paper's own int5/4bfp ([published_format.md](published_format.md)) |
 
 Photographs: the first {CALIBRATION_PHOTOS} of 100 calibrate, the others are evaluated; for {HALVES} either half
 calibrates for the other, since agreement counts whole pictures. CIFAR-10: {CALIBRATION_CIFAR10} training pictures
 calibrate, 5000 test pictures are evaluated. SQNR in dB is of each output of the network against
-float32; scores are those of [accuracy.md](accuracy.md), with 95 % intervals. All references are the original network's
-outputs in float32, also of retrained networks, but for ResNet-20's top-1, which is against labels. Where a network
+float32.{CROPPED}
+Scores are those of [accuracy.md](accuracy.md), with 95 % intervals. All references are the original network's outputs
+in float32, also of retrained networks, but for ResNet-20's top-1, which is against labels. Where a network
 ends in a softmax, its input is the output here. Bits per weight include exponents; the first number is of plain
 rounding, the second of the other columns.
 """
