@@ -134,6 +134,11 @@ class Graph:
         return readers
 
     @property
+    def read_once(self) -> frozenset[str]:
+        """The values that a single node reads, and no user of the network."""
+        return frozenset(name for name, nodes in self.consumers().items() if len(nodes) == 1) - self.output_names
+
+    @property
     def output_names(self) -> frozenset[str]:
         return frozenset(port.value for port in self.outputs)
 

@@ -16,7 +16,7 @@ says. `stride` and `dilation` are 1 where `input_dilation` isn't.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 from bfpc.numerics.functions import Step
@@ -114,6 +114,10 @@ class Conv:
     pad_mode: PadMode = "zero"
     tail: Tail = field(default_factory=Tail)
     streams: bool = False
+
+    def depthwise(self) -> Depthwise:
+        """The same where every group has one channel."""
+        return Depthwise(**{each.name: getattr(self, each.name) for each in fields(Depthwise)})
 
 
 @dataclass(frozen=True)

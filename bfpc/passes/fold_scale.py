@@ -18,12 +18,11 @@ from bfpc.ir.operators import Conv, Scale
 def fold_scale(graph: Graph) -> Graph:
     """Constants change by float32 rounding only."""
     constants: dict[str, Constant] = dict(graph.constants)
-    readers = graph.consumers()
+    once = graph.read_once
     kept: dict[str, Node] = {}
     for node in graph.nodes:
         before = kept.get(node.inputs["x"]) if isinstance(node.op, Scale) else None
-        foldable = before is not None and isinstance(before.op, Conv | Scale)
-        if before is None or not foldable or len(readers[before.name]) > 1 or before.name in graph.output_names:
+        if before is None or not isinstance(before.op, Conv | Scale) or before.name not in once:
             kept[node.name] = node
             continue
         scale, shift = graph.array(node.inputs["scale"]), graph.array(node.inputs["bias"])

@@ -66,8 +66,7 @@ class _Function:
 
 
 def fuse_tables(graph: Graph) -> Graph:
-    readers = graph.consumers()
-    once = {name for name in readers if len(readers[name]) == 1 and name not in graph.output_names}
+    once = graph.read_once
     inner: dict[str, _Function] = {}  # values that nothing but the next function needs
     nodes = []
     for node in graph.nodes:

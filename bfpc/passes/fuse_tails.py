@@ -26,8 +26,7 @@ Fits = Callable[[Node], bool]
 
 def fuse_tails(graph: Graph, fits: Fits) -> Graph:
     """`fits` tells whether the hardware can do a layer, given by its node, that this pass is about to make."""
-    readers = graph.consumers()
-    once = {name for name in readers if len(readers[name]) == 1 and name not in graph.output_names}
+    once = graph.read_once
     kept: dict[str, Node] = {}
     for node in graph.nodes:
         merged = _merge(graph, node, kept, once, fits)

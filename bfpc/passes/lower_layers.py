@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def _lower_convolution(graph: Graph, node: Node, op: Conv, constants: dict[str, 
         op = replace(op, kernel=(op.kernel[0] + below, op.kernel[1] + right), pads=pads)
         node = replace(node, inputs={**node.inputs, "weight": name})
     if op.groups == graph.value(node.inputs["x"]).shape[0] == node.output.shape[0]:
-        return replace(node, op=Depthwise(**{f.name: getattr(op, f.name) for f in fields(Depthwise)}))
+        return replace(node, op=op.depthwise())
     return replace(node, op=op)
 
 

@@ -20,8 +20,7 @@ ANY: Range = (-math.inf, math.inf)
 
 
 def merge_clips(graph: Graph) -> Graph:
-    readers = graph.consumers()
-    once = {name for name in readers if len(readers[name]) == 1 and name not in graph.output_names}
+    once = graph.read_once
     ranges: dict[str, Range] = {}
     instead: dict[str, str] = {}  # of values whose Clip is dropped: the value that it read
     kept: dict[str, Node] = {}

@@ -11,7 +11,7 @@ The slices are those with which the array multiplies by the fewest zeros, the wi
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import lcm
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bfpc.config import ArraySize
 from bfpc.ir.graph import Constant, Graph, Node, Value
-from bfpc.ir.operators import Concat, Conv, Depthwise
+from bfpc.ir.operators import Concat, Conv
 from bfpc.passes.layer_parts import layer_part, slices
 from bfpc.passes.selections import selection
 
@@ -101,5 +101,4 @@ def _repeated(graph: Graph, node: Node, op: Conv, constants: dict[str, Constant]
     constants[weight] = selection(np.arange(outputs) // (outputs // inputs), inputs)
     shape = (outputs, *graph.value(node.inputs["x"]).shape[1:])
     repeated = Node(Conv((1, 1)), {"x": node.inputs["x"], "weight": weight}, Value(name, shape))
-    depthwise = Depthwise(**{f.name: getattr(op, f.name) for f in fields(Depthwise)})
-    return [repeated, replace(node, op=depthwise, inputs={**node.inputs, "x": name})]
+    return [repeated, replace(node, op=op.depthwise(), inputs={**node.inputs, "x": name})]
