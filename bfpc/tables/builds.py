@@ -89,7 +89,7 @@ def summary(found: Inspection) -> RenderableType:
     rows = {
         "Network": f"{whole['network']}: {len(whole['layers'])} layers, {count(whole['macs'])} MACs an image",
         "Array": f"{size}, {percent(whole['utilization'])} used",
-        "Waits most for": main_stall(whole["stalls"], whole["cycles"]),
+        "Waits most for": main_stall(whole["stalls"], whole["cycles"]) or "nothing: no cause takes 1% of the cycles",
         "Time": f"{count(whole['cycles'])} cycles, {whole['milliseconds']:.3g} ms at {array['clock_mhz']:g} MHz",
         "Weights": f"{count(weights['bytes'])} bytes, {bits}",
         "DRAM": f"{count(whole['dram_bytes'])} bytes an image",
