@@ -72,6 +72,8 @@ def split_convolution(weights: NDArray[np.int64], activation_bound: int, *, sign
     weight_bound = int(np.abs(weights).max(initial=1))
     best: Split | None = None
     for weight_digits in (1, 2, 3):
+        if best is not None and best.cost <= weight_digits:
+            break
         parts = Digits.of(weight_bound, weight_digits)
         sides = _one_signed_sums([_in_own_units(weights)] if weight_digits == 1 else parts.split(weights))
         for activation_digits in (1, 2, 3):
