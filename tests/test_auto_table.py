@@ -37,6 +37,11 @@ def test_a_row_has_both_directions() -> None:
     )
 
 
+def test_a_gain_whose_error_was_not_kept_is_shown_without() -> None:
+    page = auto_page({INT8: replace(RESULT, gain_error_db=None)})
+    assert "| +0.50 dB |" in row(page, "### ResNet-20, CIFAR-10", "`int8`")
+
+
 def test_bits_are_saved_against_the_line_between_uniform_formats() -> None:
     """At 28 dB, between 4 MiB at 18 dB and 8 MiB at 38 dB, uniform formats take 6 MiB."""
     results = {INT8: replace(RESULT, fewer_bits=Point(28.0, 3 * MIB)), INT4: LOW}

@@ -123,7 +123,7 @@ def _checked(cell: Cell) -> Path | None:
     network = NETWORKS[cell.network]
     if network.crops == 1:
         return None
-    crops, _ = photo_crops(network.calibration_photos, (network.crops, 1))
+    crops, _ = photo_crops(network.calibration_photos, (network.crops, network.crops))
     return crops
 
 

@@ -72,7 +72,8 @@ def cell_figures(cell: Cell, results: Results) -> tuple[str, ...]:
     if cell not in results:
         return (NOTHING,) * 5
     result = results[cell]
-    gain = f"{_gain_db(result):+.2f} ± {result.gain_error_db:.2f} dB"
+    error = "" if result.gain_error_db is None else f" ± {result.gain_error_db:.2f}"
+    gain = f"{_gain_db(result):+.2f}{error} dB"
     points = [_point(point) for point in (result.uniform, result.more_sqnr, result.fewer_bits)]
     return points[0] + _mark(cell, result), points[1], gain, points[2], _percent(_saving(cell, results))
 

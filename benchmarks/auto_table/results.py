@@ -37,14 +37,15 @@ class Point:
 class Result:
     """The uniform formats, and what was chosen for more SQNR in their weight bits, and for fewer bits at their SQNR.
 
-    config, model: digests of what it was measured with; gain_error_db: standard error of what `more_sqnr` gains.
+    config, model: digests of what it was measured with; gain_error_db: standard error of what `more_sqnr` gains; None
+    of older measurements.
     """
 
     config: str
     model: str
     uniform: Point
     more_sqnr: Point
-    gain_error_db: float
+    gain_error_db: float | None
     fewer_bits: Point
 
 
