@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from benchmarks.area_table.page import area_page
 from benchmarks.area_table.results import load_results as load_areas
 from benchmarks.auto_table.page import auto_page
 from benchmarks.auto_table.results import load_results as load_searches
+from benchmarks.markdown import table
 from bfpc.backend.area import load_runs
 from bfpc.backend.module_area import load_module_runs
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
@@ -128,7 +129,7 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[Bas
 def _model_reference(model: type[BaseModel], paths: list[str]) -> str:
     title = ", ".join(f"`{path}`" for path in paths) or "Keys at the top"
     rows = [_config_row(key, field) for key, field in model.model_fields.items()]
-    return f"## {title}\n\n{inspect.getdoc(model)}\n\n{_table(('key', 'is', 'holds', 'default'), rows)}"
+    return f"## {title}\n\n{inspect.getdoc(model)}\n\n{table(('key', 'is', 'holds', 'default'), rows)}"
 
 
 def _config_row(key: str, field: FieldInfo) -> tuple[str, ...]:
@@ -168,7 +169,7 @@ def operators_page() -> str:
     """Every operator of ONNX, where it runs, and within which limits."""
     names = sorted({schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""})
     rows = [(f"`{name}`", _device(name), LIMITS.get(name, "")) for name in names]
-    return f"{NOTE}\n{OPERATORS_INTRODUCTION}\n{_table(('operator', 'runs', 'limits'), rows)}"
+    return f"{NOTE}\n{OPERATORS_INTRODUCTION}\n{table(('operator', 'runs', 'limits'), rows)}"
 
 
 def _device(name: str) -> str:
@@ -197,20 +198,15 @@ positions, after pooling. `schedule.json` has the same fields in `program` of ea
 
 ## Header
 
-{_table(("word", "name", "holds"), header)}
+{table(("word", "name", "holds"), header)}
 ## Record of a layer
 
-{_table(("word", "field", "of the", "holds"), records)}"""
+{table(("word", "field", "of the", "holds"), records)}"""
 
 
 def _program_row(field: Field, start: int) -> tuple[str, ...]:
     words = str(start) if field.words == 1 else f"{start}, {start + 1}"
     return words, f"`{field.name}`", field.section, field.doc
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def main() -> None:

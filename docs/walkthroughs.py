@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 from benchmarks.accuracy_table.cells import COLUMNS, NETWORKS, Cell
 from benchmarks.accuracy_table.page import cell_figures
 from benchmarks.accuracy_table.results import Results, load_results
+from benchmarks.markdown import table
 from benchmarks.walkthroughs import load_records
 
 DOCS = Path(__file__).parent
@@ -56,7 +56,7 @@ Walk-throughs of the networks that bfpc is measured on: seven that are trained, 
 size, whose weights are drawn from fixed seeds, since no trained ones are free. The trained networks are not part of
 this repository; each page names the package that has it.
 
-{_table(OVERVIEW, rows)}
+{table(OVERVIEW, rows)}
 Rate and utilization are of the preset `int54` on the array that the presets ask for, 64 lanes x 32 processing elements
 at 300 MHz with 19.2 GB/s of DRAM: simulated, as [schedule.md](../schedule.md#how-cycles-are-simulated) tells, not
 measured on a board. `python -m benchmarks.walkthroughs` measures them.
@@ -117,7 +117,7 @@ def _facts(text: Record, record: Record) -> str:
         ("ONNX nodes", operators),
         ("layers of the accelerator", f"{layers}, in {record['stages']} stage{'s' * (record['stages'] > 1)}"),
     ]
-    return f"## What it is\n\n{_table(('', ''), rows)}"
+    return f"## What it is\n\n{table(('', ''), rows)}"
 
 
 def _ports(ports: dict[str, list[int]]) -> str:
@@ -181,15 +181,15 @@ def _host(record: Record) -> str:
         return "## What the host runs\n\nNothing but what makes blocks of the inputs, and numbers of the outputs.\n"
     counts = Counter((node["operator"], node["reason"], node["fix"]) for node in record["host"])
     rows = [(f"{count} `{operator}`", reason, fix) for (operator, reason, fix), count in counts.items()]
-    table = _table(("nodes", "why", "what would change it"), rows)
-    return f"## What the host runs\n\nAs `bfpc inspect --partition` tells it:\n\n{table}"
+    nodes = table(("nodes", "why", "what would change it"), rows)
+    return f"## What the host runs\n\nAs `bfpc inspect --partition` tells it:\n\n{nodes}"
 
 
 def _figures(record: Record) -> str:
     rows = [_figures_row(preset, figures) for preset, figures in record["figures"].items()]
     return f"""## Size and speed
 
-{_table(FIGURES, rows)}
+{table(FIGURES, rows)}
 `python -m benchmarks.walkthroughs {record["network"]}`: simulated, of one image, on the presets' own array of 64 x 32
 at 300 MHz.
 """
@@ -218,13 +218,7 @@ def _accuracy(name: str, results: Results) -> str:
 
 SQNR; {network.score_title}, with 95 % intervals.
 
-{_table(("formats", *COLUMNS.values()), rows)}
+{table(("formats", *COLUMNS.values()), rows)}
 From [the accuracy table](../accuracy_table.md#{anchor}), which explains columns and rows; "-" is not measured, "\\*"
 was measured before the config changed. `python -m benchmarks.accuracy_table --network {name}` measures it.
 """
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = tuple(header)
-    lines = [header, ("---",) * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy_table.bars import BITS, SQNR, Bar, all_bars, value_of
@@ -18,6 +17,7 @@ from benchmarks.accuracy_table.cells import (
     Network,
 )
 from benchmarks.accuracy_table.results import Result, Results, is_current
+from benchmarks.markdown import table
 from bfpc.evaluation.weights import FLOAT_BITS
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy_table.md"
@@ -66,8 +66,8 @@ rounding, the second of the other columns.
 
 
 SEARCHES = """\
-What a search gains at the other presets, and how many bits it saves at no less SQNR, which is how it beats waifu2x at
-int4, is in [the search against uniform formats](auto_table.md).
+What a search gains at the other presets, and how many bits it saves at no less SQNR, is in
+[the search against uniform formats](auto_table.md).
 """
 
 
@@ -83,7 +83,7 @@ def accuracy_page(results: Results) -> str:
 def _retraining() -> str:
     rows = [(network.title, *_recipe(network)) for network in NETWORKS.values()]
     head = ("network", "images", "teacher", "epochs", "`training:`")
-    return f"## Retraining\n\n{_table(head, rows)}"
+    return f"## Retraining\n\n{table(head, rows)}"
 
 
 def _recipe(network: Network) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def _recipe(network: Network) -> tuple[str, ...]:
 
 def _bars(results: Results) -> str:
     rows = [_bar(bar, results) for bar in all_bars()]
-    return f"## The bars\n\n{SEARCHES}\n{_table(('network', 'what', 'measured', 'at least', ''), rows)}"
+    return f"## The bars\n\n{SEARCHES}\n{table(('network', 'what', 'measured', 'at least', ''), rows)}"
 
 
 def _bar(bar: Bar, results: Results) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def _section(name: str, results: Results) -> str:
         )
         for row in ROWS
     ]
-    return f"## {network.title}\n\n{_sqnr_title(name, results)}{network.score_title}.\n\n{_table(head, rows)}"
+    return f"## {network.title}\n\n{_sqnr_title(name, results)}{network.score_title}.\n\n{table(head, rows)}"
 
 
 def _sqnr_title(name: str, results: Results) -> str:
@@ -174,13 +174,3 @@ def _score(found: Result, network: Network) -> str:
         "" if score.low is None or score.high is None else f" ({scale * score.low:.1f} to {scale * score.high:.1f})"
     )
     return f"{scale * score.value:.1f} {network.unit}{interval}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(line)} |\n" for line in _lines(head, rows))
-
-
-def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
-    yield head
-    yield ("---",) * len(head)
-    yield from rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from benchmarks.accuracy_table.cells import NETWORKS
 from benchmarks.auto_table.measuring import CHECKS, config_digest, pictures_of
 from benchmarks.auto_table.results import PRESETS, Cell, Point, Result, Results
+from benchmarks.markdown import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "auto_table.md"
 NOTHING, OLD = "-", "\\*"
@@ -39,7 +39,7 @@ def auto_page(results: Results) -> str:
     """The whole page."""
     pictures = [(network.title, *pictures_of(name)) for name, network in NETWORKS.items()]
     heads = ("network", "calibrate", "choose", "held out")
-    parts = [INTRODUCTION, _table(heads, pictures), _front(results), f"## Network by network\n\n{FEWER}"]
+    parts = [INTRODUCTION, table(heads, pictures), _front(results), f"## Network by network\n\n{FEWER}"]
     return "\n".join([*parts, *(_section(name, results) for name in NETWORKS)])
 
 
@@ -51,7 +51,7 @@ def _front(results: Results) -> str:
     ]
     found = [cell for cell in results if _gain_db(results[cell]) > 0 or _saving(cell, results) > 0]
     text = f"Gain in SQNR in no more weight bits; weight bits saved at the SQNR reached. {len(found)} of {len(results)}"
-    return f"## All of them\n\n{text} gain in one or both.\n\n{_table(('network', *PRESETS), rows)}"
+    return f"## All of them\n\n{text} gain in one or both.\n\n{table(('network', *PRESETS), rows)}"
 
 
 def _gains(cell: Cell, results: Results) -> str:
@@ -64,7 +64,7 @@ def _gains(cell: Cell, results: Results) -> str:
 def _section(name: str, results: Results) -> str:
     heads = ("formats", "uniform", "chosen in no more bits", "gain", "chosen at its SQNR", "fewer bits")
     rows = [(f"`{preset}`", *cell_figures(Cell(name, preset), results)) for preset in PRESETS]
-    return f"### {NETWORKS[name].title}\n\n{_table(heads, rows)}"
+    return f"### {NETWORKS[name].title}\n\n{table(heads, rows)}"
 
 
 def cell_figures(cell: Cell, results: Results) -> tuple[str, ...]:
@@ -100,7 +100,3 @@ def _saving(cell: Cell, results: Results) -> float:
 
 def _mark(cell: Cell, result: Result) -> str:
     return "" if result.config == config_digest(cell) else OLD
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ("---",) * len(head), *rows))
