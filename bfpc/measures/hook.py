@@ -51,6 +51,13 @@ def load_hook(name: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+def hook_file(name: str) -> Path | None:
+    """The file of the function's module; None where it has none. Raises DataError like `load_hook`."""
+    load_hook(name)
+    file = sys.modules[name.partition(":")[0]].__file__
+    return None if file is None else Path(file)
+
+
 def call_hook(name: str, *arguments: Any) -> Any:
     """Calls a function of the user's. Raises DataError where it fails."""
     function = load_hook(name)

@@ -15,6 +15,7 @@ from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
 from bfpc.labels import Labels, load_labels
 from bfpc.measures.choose import choose_measures
+from bfpc.measures.hook import hook_file
 from bfpc.measures.measure import Measure
 from bfpc.pipeline import Prepared
 from bfpc.progress import silent
@@ -94,6 +95,16 @@ def make_check(
     onnx = network.model.SerializeToString(deterministic=True)
     name = budget.accuracy.rpartition(":")[2]
     return Check(onnx, str(model), signature, inputs, truth, measures, name)
+
+
+def files_behind(config: Config, budget: Budget) -> tuple[Path, ...]:
+    """What the accuracy depends on beside model and data: modules of the user's functions, anchors of a detector."""
+    if budget.accuracy == SQNR:
+        return ()
+    detector = config.measure.detection
+    modules = [hook_file(name) for name in (budget.accuracy, detector.decode) if name is not None and ":" in name]
+    files = (*modules, None if detector.anchors is None else Path(detector.anchors))
+    return tuple(file for file in files if file is not None and file.is_file())
 
 
 def noise_of(sqnr_db: float) -> float:

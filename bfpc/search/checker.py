@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Checker:
-    """What checks share. model, calibration: as in `compile_model`. identity: of model and data, as text."""
+    """What checks share. model, calibration: as in `compile_model`. identity: of all files behind a check, as text."""
 
     model: Path
     calibration: Path | None
@@ -44,13 +44,6 @@ class Checker:
     def text(self, config: Config) -> str:
         """All that the outcome depends on."""
         return "\n".join((self.identity, self.budget.accuracy, self.budget.cost, config.model_dump_json()))
-
-
-def identity(*paths: Path | None) -> str:
-    """Of files and folders of files, by names, sizes and times."""
-    files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return repr(facts)
 
 
 def layers_digest(graph: Graph) -> str:

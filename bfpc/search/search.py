@@ -10,13 +10,14 @@ from bfpc.config import Config
 from bfpc.config_search import Budget
 from bfpc.emulator.session import folded_inputs
 from bfpc.errors import ConfigError
+from bfpc.file_identity import file_identity
 from bfpc.ir.graph import Graph
 from bfpc.jobs import Engine
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
 from bfpc.progress import Progress, silent
 from bfpc.search.belief import best_believed
-from bfpc.search.check import make_check
-from bfpc.search.checker import Checker, identity
+from bfpc.search.check import files_behind, make_check
+from bfpc.search.checker import Checker
 from bfpc.search.choice import Problem
 from bfpc.search.chosen import chosen_yaml
 from bfpc.search.costs import check_cost, option_costs
@@ -130,8 +131,9 @@ def _open_searcher(
     answers = measure(subject, list_questions(graph, decisions), state, engine, progress)
     costs = option_costs(budget, config, _reference(prepared, config), decisions)
     problem = Problem(costs.own, option_noises(decisions, answers), costs.joints, costs.peak)
-    checked_on = identity(model, data.calibration, data.validation, data.labels)
-    checker = Checker(model, data.calibration, budget, prepared, check, checked_on)
+    calibration = data.calibration and data.calibration.absolute()  # workers elsewhere may read it again
+    files = file_identity(model, calibration, data.validation, data.labels, *files_behind(config, budget))
+    checker = Checker(model.absolute(), calibration, budget, prepared, check, files)
     return Searcher(config, budget, graph, decisions, problem, checker, engine, state, progress)
 
 

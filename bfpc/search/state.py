@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bfpc import __version__
 from bfpc.config import Config
 from bfpc.errors import BuildError, DataError
 from bfpc.output_file import write_file
@@ -58,10 +59,10 @@ class State:
 
 
 def state_key(model: bytes, config: Config, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """The same for searches that measure the same: of one model, on one set of images, after the same passes."""
+    """The same for searches that measure the same: one model, one set of images, the same passes and release."""
     sections = {key: value for key, value in config.model_dump(mode="json").items() if key in RELATED}
     digest = hashlib.sha256(hashlib.sha256(model).digest())
-    digest.update(json.dumps(sections, sort_keys=True).encode())
+    digest.update(json.dumps([sections, __version__], sort_keys=True).encode())
     for name in sorted(arrays):
         digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()

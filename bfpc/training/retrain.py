@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bfpc.config import Config
 from bfpc.data import Array, InputData, open_inputs
 from bfpc.errors import DataError
+from bfpc.file_identity import file_identity
 from bfpc.labels import load_labels
 from bfpc.output_file import check_writable
 from bfpc.pipeline import Prepared, prepare_network
@@ -108,7 +109,7 @@ def _plan(
     examples = _open(task.train, prepared, config, classes)
     validation = None if task.validation is None else _open(task.validation, prepared, config, classes)
     objective = Objective(teacher, output_powers(outputs), scores, config.training)
-    settings = _digest(prepared, config, task, processes, len(examples))
+    settings = _digest(prepared, config, task, processes)
     course = Course(config.training, task.epochs, examples, validation, objective, task.checkpoints, settings)
     return course, examples.inputs.warnings
 
@@ -148,8 +149,10 @@ def _classes(path: Path, names: Sequence[str], classes: int | None) -> NDArray[n
     return indices
 
 
-def _digest(prepared: Prepared, config: Config, task: Retraining, processes: Processes, images: int) -> str:
-    """Of what the training's result follows from, the pixels aside."""
+def _digest(prepared: Prepared, config: Config, task: Retraining, processes: Processes) -> str:
+    """Of what the training's result follows from; of files without what they hold."""
+    sources = [task.train, task.validation] if task.validation else [task.train]
+    files = file_identity(task.calibration, *(path for source in sources for path in (source.data, source.labels)))
     digest = hashlib.sha256(prepared.network.model.SerializeToString(deterministic=True))
-    digest.update(repr((config.to_yaml(), task.epochs, processes.count, images, task.train.labels is None)).encode())
+    digest.update(repr((config.to_yaml(), task.epochs, processes.count, files)).encode())
     return digest.hexdigest()

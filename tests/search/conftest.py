@@ -33,6 +33,17 @@ def separable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool over the whole map, whose sums have many bits, before the last layer."""
+    path = tmp_path_factory.mktemp("search") / "pooled.onnx"
+    net = OnnxWriter(np.random.default_rng(0), opset=17)
+    x = relu(net, conv(net, relu(net, conv(net, net.input(1, 3, 8, 8), 8)), 8))
+    mean = net.node("GlobalAveragePool", [x.name], (*x.shape[:2], 1, 1))
+    onnx.save(net.finish("pooled", [conv(net, mean, 10, kernel=1)]), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     return _images(tmp_path_factory, 4)
 

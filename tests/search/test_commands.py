@@ -28,9 +28,9 @@ def run(*arguments: str | Path) -> str:
     return result.output
 
 
-def config_file(folder: Path) -> Path:
+def config_file(folder: Path, **sections: object) -> Path:
     path = folder / "auto.yaml"
-    path.write_text(yaml.safe_dump(AUTO))
+    path.write_text(yaml.safe_dump({**AUTO, **sections}))
     return path
 
 
@@ -53,6 +53,18 @@ def test_a_search_gives_the_same_on_a_cluster_as_in_local_processes(
         run("search", model, "-c", config, "--calibration", calibration, "-o", output, *workers)
     for suffix in (".yaml", ".front.json", ".sensitivity.jsonl"):
         assert (tmp_path / f"local{suffix}").read_text() == (tmp_path / f"cluster{suffix}").read_text()
+
+
+def test_workers_elsewhere_find_files_named_relatively(
+    pooled: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide formats leave the pool a layer of its own, narrow ones don't: a worker prepares the network anew."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(pooled.read_bytes())
+    np.save("images.npy", np.random.default_rng(1).standard_normal((2, 3, 8, 8), np.float32))
+    search = {"activation_bits": [3, 8], "weight_bits": [3, 8], "weight_exponent_ranges": [7], "checks": 4}
+    config_file(tmp_path, budget={"at_least": 5}, search=search)
+    run("search", "model.onnx", "-c", "./auto.yaml", "--calibration", "images.npy", "--scheduler", cluster)
 
 
 def test_an_interrupted_search_measures_and_checks_nothing_twice(model: Path, data: Data, tmp_path: Path) -> None:

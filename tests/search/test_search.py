@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,20 @@ def test_other_candidates_are_measured_in_addition(model: Path, data: Data, tmp_
     resumed = run(model, config_of({"at_least": 36}, search=wider), data, state_file=state, resume=True)
     assert state.read_text().startswith(before)
     assert resumed.text == run(model, config_of({"at_least": 36}, search=wider), data).text
+
+
+def test_an_edited_metric_is_checked_anew(
+    model: Path, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state, config = tmp_path / "state.jsonl", config_of({"accuracy": "edited_metric:even", "at_least": 0.1})
+    found = []
+    for score in (0.5, 0.25):
+        source = f"def even(outputs, reference, labels):\n    return [{score}] * len(next(iter(outputs.values())))\n"
+        (tmp_path / "edited_metric.py").write_text(source)
+        monkeypatch.delitem(sys.modules, "edited_metric", raising=False)
+        found.append(run(model, config, data, state_file=state, resume=state.exists()).accuracy)
+    assert found == [0.5, 0.25]
 
 
 def test_there_must_be_something_to_resume(model: Path, data: Data, tmp_path: Path) -> None:

@@ -132,6 +132,26 @@ def test_interrupted_and_resumed(tmp_path: Path, model: Path, data: Path, config
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 
+def test_a_checkpoint_of_other_images_is_refused(
+    tmp_path: Path, model: Path, data: Path, config: Callable[..., Path]
+) -> None:
+    others = tmp_path / "others.npy"
+    np.save(others, np.load(data)[::-1])
+    arguments = (
+        model,
+        "-c",
+        config(),
+        "--epochs",
+        2,
+        "--checkpoints",
+        tmp_path / "checkpoints",
+        "-o",
+        tmp_path / "x.onnx",
+    )
+    assert run(*arguments, "--data", data).exit_code == 0
+    assert "a training with another model, config, data" in run(*arguments, "--data", others, "--resume").output
+
+
 @pytest.mark.parametrize(
     ("given", "labels", "message"),
     [
