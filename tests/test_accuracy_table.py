@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy_table.bars import Bar, all_bars, mean_sqnr_db, value_of
+from benchmarks.accuracy_table.bars import SQNR, Bar, all_bars, mean_sqnr_db, value_of
 from benchmarks.accuracy_table.cells import FLOAT, NETWORKS, Cell, all_cells, cell_config, config_digest
 from benchmarks.accuracy_table.page import accuracy_page
 from benchmarks.accuracy_table.results import Result, Results, load_results, save_results
 from bfpc.comparison import Score
 
+MISSED = {(Cell("waifu2x_cunet", "int4, auto", "recovery"), SQNR)}
 PLAIN, RECOVERED = Cell("mobilenetv2", "int5/4", "plain"), Cell("mobilenetv2", "int5/4", "recovery")
 
 
@@ -70,6 +71,15 @@ def test_pictures_are_part_of_what_a_cell_was_measured_with(monkeypatch: pytest.
 
 def test_float32_is_measured_only_where_there_are_labels() -> None:
     assert {cell.network for cell in all_cells() if cell.row == FLOAT} == {"resnet20"}
+
+
+@pytest.mark.parametrize("bar", list(all_bars()), ids=lambda bar: f"{bar.cell}: {bar.what}")
+def test_what_was_measured_meets_its_bars(bar: Bar) -> None:
+    value = value_of(bar, load_results())
+    assert value is not None, "run make accuracy_table"
+    if (bar.cell, bar.figure) in MISSED:
+        pytest.xfail("see docs/auto_table.md: there the search saves bits instead")
+    assert round(value, 9) >= bar.at_least
 
 
 def test_bars_are_about_cells_of_the_table() -> None:

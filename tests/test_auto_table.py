@@ -15,7 +15,7 @@ from benchmarks.auto_table.results import Cell, Point, Result, all_cells, load_r
 MIB = 8 * 2**20
 INT8, INT4 = Cell("resnet20", "int8"), Cell("resnet20", "int4")
 RESULT = Result(
-    config_digest(INT8), "model", Point(38.0, 8 * MIB), Point(38.5, 8 * MIB), 0.123, Point(37.9, round(5.95 * MIB))
+    config_digest(INT8), "model", Point(38.0, 8 * MIB), Point(38.5, 8 * MIB), 0.123, Point(38.1, round(5.95 * MIB))
 )
 LOW = replace(RESULT, config="old", uniform=Point(18.0, 4 * MIB), more_sqnr=Point(17.5, 4 * MIB))
 
@@ -33,7 +33,7 @@ def test_there_is_a_row_for_every_preset_of_every_network() -> None:
 
 def test_a_row_has_both_directions() -> None:
     assert row(auto_page({INT8: RESULT}), "### ResNet-20, CIFAR-10", "`int8`") == (
-        "| `int8` | 38.0 dB, 8.000 MiB | 38.5 dB, 8.000 MiB | +0.50 ± 0.12 dB | 37.9 dB, 5.950 MiB | 26 % |"
+        "| `int8` | 38.0 dB, 8.000 MiB | 38.5 dB, 8.000 MiB | +0.50 ± 0.12 dB | 38.1 dB, 5.950 MiB | 26 % |"
     )
 
 
@@ -48,11 +48,24 @@ def test_bits_are_saved_against_the_line_between_uniform_formats() -> None:
     assert row(auto_page(results), "### ResNet-20, CIFAR-10", "`int8`").endswith("| 28.0 dB, 3.000 MiB | 50 % |")
 
 
-def test_what_neither_gains_nor_saves_is_not_counted() -> None:
-    lost = replace(LOW, fewer_bits=Point(18.0, 5 * MIB))
-    page = auto_page({INT8: RESULT, INT4: lost})
-    assert "1 of 2 gain in one or both." in page
-    assert row(page, "## All of them", "ResNet-20, CIFAR-10").endswith("| -0.5 dB; -25 %\\* |")
+@pytest.mark.parametrize(
+    ("gain_db", "reached_db", "mib", "counts"),
+    [
+        (0.2, 18.2, 4.1, "1 of 1 gain, 0 save bits, and 1 do one of both"),
+        (0.1, 18.2, 3.9, "0 of 1 gain, 1 save bits, and 1 do one of both"),
+        (0.1, 18.05, 3.9, "0 of 1 gain, 0 save bits, and 0 do one of both"),  # less than the error above the preset
+        (-0.5, 18.2, 4.1, "0 of 1 gain, 0 save bits, and 0 do one of both"),
+    ],
+)
+def test_only_what_is_beyond_the_error_is_counted(gain_db: float, reached_db: float, mib: float, counts: str) -> None:
+    more = Point(LOW.uniform.sqnr_db + gain_db, 4 * MIB)
+    result = replace(LOW, more_sqnr=more, fewer_bits=Point(reached_db, round(mib * MIB)))
+    assert counts in " ".join(auto_page({INT4: result}).split())
+
+
+def test_below_the_uniform_formats_nothing_says_what_they_would_take() -> None:
+    page = auto_page({INT8: RESULT, INT4: replace(LOW, fewer_bits=Point(17.9, 3 * MIB))})
+    assert row(page, "## All of them", "ResNet-20, CIFAR-10").endswith("| -0.5 dB; -\\* |")
 
 
 def test_what_was_measured_with_another_config_is_marked() -> None:

@@ -31,7 +31,8 @@ of all weights, exponents included. "±" is the standard error of the gain, from
 
 FEWER = """\
 What keeps to a floor on the pictures that choose lies a little above or below it on others. The last column is
-therefore against what uniform formats take for the SQNR that was reached, on the line between the presets.
+therefore against what uniform formats take for the SQNR that was reached, on the line between the presets; "-" where
+none of them has so little.
 """
 
 
@@ -49,9 +50,13 @@ def _front(results: Results) -> str:
         (network.title, *(_gains(Cell(name, preset), results) for preset in PRESETS))
         for name, network in NETWORKS.items()
     ]
-    found = [cell for cell in results if _gain_db(results[cell]) > 0 or _saving(cell, results) > 0]
-    text = f"Gain in SQNR in no more weight bits; weight bits saved at the SQNR reached. {len(found)} of {len(results)}"
-    return f"## All of them\n\n{text} gain in one or both.\n\n{table(('network', *PRESETS), rows)}"
+    better = {cell for cell, result in results.items() if _gain_db(result) > _error_db(result)}
+    smaller = {cell for cell, result in results.items() if (_saving(cell, results, _error_db(result)) or 0) > 0}
+    text = f"""\
+Gain in SQNR in no more weight bits; weight bits saved at the SQNR reached. Beyond the standard error {len(better)} of
+{len(results)} gain, {len(smaller)} save bits, and {len(better | smaller)} do one of both.
+"""
+    return f"## All of them\n\n{text}\n{table(('network', *PRESETS), rows)}"
 
 
 def _gains(cell: Cell, results: Results) -> str:
@@ -82,20 +87,27 @@ def _point(point: Point) -> str:
     return f"{point.sqnr_db:.1f} dB, {point.weight_bits / MEBIBYTE_BITS:.3f} MiB"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.0f} %"
 
 
 def _gain_db(result: Result) -> float:
     return result.more_sqnr.sqnr_db - result.uniform.sqnr_db
 
 
-def _saving(cell: Cell, results: Results) -> float:
-    """Share of the bits that uniform formats take for the SQNR that the chosen have."""
+def _error_db(result: Result) -> float:
+    return result.gain_error_db or 0.0
+
+
+def _saving(cell: Cell, results: Results, error_db: float = 0.0) -> float | None:
+    """Share of the bits that uniform formats take for the SQNR that the chosen have, less an error; None below them."""
     uniform = [result.uniform for other, result in results.items() if other.network == cell.network]
     front = np.array(sorted((point.sqnr_db, point.weight_bits) for point in uniform))
     chosen = results[cell].fewer_bits
-    return 1 - chosen.weight_bits / float(np.interp(chosen.sqnr_db, front[:, 0], front[:, 1]))
+    reached = chosen.sqnr_db - error_db
+    if reached < front[0, 0]:
+        return None
+    return 1 - chosen.weight_bits / float(np.interp(reached, front[:, 0], front[:, 1]))
 
 
 def _mark(cell: Cell, result: Result) -> str:

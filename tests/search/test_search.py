@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def test_what_is_compiled_from_the_written_config_keeps_to_the_floor(model: Path
     path = tmp_path / "chosen.yaml"
     with open_engine(processes=1) as engine:
         chosen = search_to_files(model, config_of({"at_least": 40}), data, engine, path)
+    assert not chosen.warnings
     written = load_config(path)
     assert written == chosen.config
     assert written.precision == "given"
@@ -68,6 +70,17 @@ def test_what_is_compiled_from_the_written_config_keeps_to_the_floor(model: Path
     assert output.sqnr_db is not None
     assert output.sqnr_db >= 40
     assert weight_bits(model, written, data) == chosen.cost
+
+
+def test_the_front_is_drawn_with_all_that_was_measured(model: Path, data: Data, tmp_path: Path) -> None:
+    with open_engine(processes=1) as engine:
+        found = search_to_files(model, config_of({"at_least": 40}), data, engine, tmp_path / "chosen.yaml").front
+    assert json.loads((tmp_path / "chosen.front.json").read_text())["chosen"]["cost"] == found.chosen.cost
+    picture = ElementTree.parse(tmp_path / "chosen.front.svg").getroot()
+    texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"predicted front", "checked choices", "one width for all", "chosen", "weight bits"} <= texts
+    marks = [element for element in picture.iter() if "point" in element.get("aria-roledescription", "")]
+    assert len(marks) == len(found.checked) + len(found.uniform) + 1
 
 
 def test_a_lower_floor_costs_less(model: Path, data: Data) -> None:
