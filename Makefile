@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs site benchmarks accuracy_table auto_table clean
+.PHONY: demo test lint docs site benchmarks accuracy_table auto_table recovery_table clean
 
 demo: $(READY)
 	examples/demo.sh $(BIN)
@@ -39,6 +39,10 @@ accuracy_table: $(READY)
 # docs/auto_table.md, likewise: some hours for all of it
 auto_table: $(READY)
 	$(BIN)/python -m benchmarks.auto_table
+
+# docs/recovery_table.md, likewise
+recovery_table: $(READY)
+	$(BIN)/python -m benchmarks.recovery_table
 
 $(READY): pyproject.toml tests/browser/package-lock.json
 	$(PYTHON) -m venv $(VENV)

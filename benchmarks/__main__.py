@@ -15,7 +15,6 @@ from benchmarks import (
     feature_memory,
     partition,
     quantizer,
-    recovery,
     schedule,
     sensitivity,
 )
@@ -32,7 +31,6 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "partition": partition,
     "bits_per_weight": bits_per_weight,
     "exactness": exactness,
-    "recovery": recovery,
     "sensitivity": sensitivity,
 }
 

@@ -2,7 +2,7 @@
 
 errors.md holds the tables of errors that the tests compare with, tests/golden/errors.
 
-accuracy_table.md, area_table.md and auto_table.md follow from the JSON files beside them, which
+accuracy_table.md, area_table.md, auto_table.md and recovery_table.md follow from the JSON files beside them, which
 `python -m benchmarks.accuracy_table` and its like measure, networks/ from walkthroughs.json, which
 `python -m benchmarks.walkthroughs` does.
 
@@ -30,6 +30,8 @@ from benchmarks.area_table.results import load_results as load_areas
 from benchmarks.auto_table.page import auto_page
 from benchmarks.auto_table.results import load_results as load_searches
 from benchmarks.markdown import table
+from benchmarks.recovery_table.page import recovery_page
+from benchmarks.recovery_table.results import load_results as load_recoveries
 from bfpc.backend.area import load_runs
 from bfpc.backend.module_area import load_module_runs
 from bfpc.backend.program import FIELDS, HEADER_WORDS, LAYER_WORDS, MAGIC, VERSION, Field
@@ -66,6 +68,7 @@ def pages() -> dict[str, str]:
         "program.md": program_page(),
         "accuracy_table.md": accuracy_page(load_results()),
         "auto_table.md": auto_page(load_searches()),
+        "recovery_table.md": recovery_page(load_recoveries()),
         "errors.md": errors_page(NOTE),
         "area_table.md": area_page(load_areas(), load_runs(), load_module_runs()),
         **network_pages(),

@@ -81,6 +81,7 @@ def test_every_figure_has_its_command() -> None:
     for page, command in {
         "accuracy_table": "make accuracy_table",
         "auto_table": "make auto_table",
+        "recovery_table": "make recovery_table",
         "area_table": "python -m benchmarks.area_table",
     }.items():
         assert command in (DOCS / f"{page}.md").read_text()

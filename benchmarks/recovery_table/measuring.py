@@ -1,54 +1,58 @@
-"""What the passes that make up for quantization are worth on trained networks, each alone and together.
+"""Measures what the passes that make up for quantization are worth: variants of a preset, each against float32.
 
-Output SQNR on pictures that did not calibrate. `plain` has a preset's formats, without passes and overrides, `recovery`
-is the preset as it is, with more bits for the input, for signs and for the first and last layer.
+`plain` has a preset's formats, without passes and overrides, `recovery` is the preset as it is, with more bits for the
+input, for signs and for the first and last layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.builds import TRAINED, available, cifar10_pictures, photos, scores_model
-from benchmarks.figures import Figure
+from benchmarks.builds import TRAINED, cifar10_pictures, model_digest, photos, scores_model
 from benchmarks.plain import plain
+from benchmarks.records import digest
+from benchmarks.recovery_table.results import Cell, Result
+from bfpc import __version__
 from bfpc.config import Config, load_config
 from bfpc.config_search import Budget
 from bfpc.config_sections import Passes
-from bfpc.jobs import Engine, open_engine
+from bfpc.jobs import Engine
 from bfpc.pipeline import Prepared, prepare_network, quantize_network
 from bfpc.search.check import make_check
 
 PHOTOS, CIFAR10_PICTURES = (32, 16), (64, 256)  # how many calibrate, how many are compared
-TITLE = (
-    f"Recovery: calibrated on {PHOTOS[0]} pictures, compared on {PHOTOS[1]} others "
-    f"(resnet20: {CIFAR10_PICTURES[0]} and {CIFAR10_PICTURES[1]})"
-)
-PRESETS = ("int54", "int8")
-LEAST_GAIN = {"int54": 3.0}  # dB that recovery must gain over plain rounding
 
 Sections = dict[str, Any]
 
 
-def measure() -> Iterator[Figure]:
-    with open_engine(processes=1) as engine:
-        for name in available():
-            for preset in PRESETS:
-                yield from measure_network(name, preset, engine)
+def measure_cell(cell: Cell, engine: Engine) -> Result:
+    """The SQNR of the outputs of the network that the cell's config makes, on the pictures that are compared."""
+    config, count, budget = cell_config(cell), _counts(cell.network)[1], Budget(at_least=0)
+    prepared = _prepared(cell.network, cell.preset)
+    check = make_check(scores_model(cell.network), prepared, config, budget, _pictures(cell.network)[1], None, count)
+    found = check(engine, prepared, config, quantize_network(prepared, config))
+    return Result(config_digest(cell), model_digest(cell.network), found.value)
 
 
-def measure_network(name: str, preset: str, engine: Engine) -> Iterator[Figure]:
-    """The SQNR of every variant of a preset, as it comes."""
-    calibrating = {"images": _counts(name)[0]}
-    shared = {"calibration": calibrating, "preprocessing": TRAINED[name].preprocessing.model_dump()}
-    configs = variants(changed(load_config(preset), shared))
-    prepared = prepare_network(scores_model(name), configs["plain"], _pictures(name)[0])
-    found: dict[str, float] = {}
-    for what, config in configs.items():
-        found[what] = _sqnr_db(name, prepared, config, engine)
-        bar = found["plain"] + LEAST_GAIN[preset] if what == "recovery" and preset in LEAST_GAIN else None
-        yield Figure(f"{name} {preset}, {what}", found[what], "dB SQNR", bar, more_is_better=True)
+@lru_cache(maxsize=1)
+def _prepared(network: str, preset: str) -> Prepared:
+    """What the variants share."""
+    config = cell_config(Cell(network, preset, "plain"))
+    return prepare_network(scores_model(network), config, _pictures(network)[0])
+
+
+def cell_config(cell: Cell) -> Config:
+    calibrating = {"images": _counts(cell.network)[0]}
+    shared = {"calibration": calibrating, "preprocessing": TRAINED[cell.network].preprocessing.model_dump()}
+    return variants(changed(load_config(cell.preset), shared))[cell.variant]
+
+
+def config_digest(cell: Cell) -> str:
+    """Another one as soon as the cell has to be measured anew, the network aside: of config, pictures, version."""
+    document = [cell_config(cell).model_dump(mode="json"), _counts(cell.network)[1], __version__]
+    return digest(repr(document).encode())
 
 
 def variants(preset: Config) -> dict[str, Config]:
@@ -95,10 +99,3 @@ def _pictures(name: str) -> tuple[Path, Path]:
         return photos(calibrating)
     preprocessing = TRAINED[name].preprocessing
     return cifar10_pictures("train", calibrating, preprocessing), cifar10_pictures("test", compared, preprocessing)
-
-
-def _sqnr_db(name: str, prepared: Prepared, config: Config, engine: Engine) -> float:
-    """Of the outputs of the network that `config` makes, on the pictures that are compared."""
-    count, budget = _counts(name)[1], Budget(at_least=0)
-    check = make_check(scores_model(name), prepared, config, budget, _pictures(name)[1], None, count)
-    return check(engine, prepared, config, quantize_network(prepared, config)).value
