@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from benchmarks.auto_table.measuring import config_digest, measure_cell
+from benchmarks.auto_table.measuring import config_digest, measure_cell, measured_model
 from benchmarks.auto_table.page import PAGE, auto_page, cell_figures
 from benchmarks.auto_table.results import PRESETS, Cell, all_cells, load_results, save_results
-from benchmarks.builds import TRAINED, available, model_digest
+from benchmarks.builds import TRAINED, available
+from benchmarks.records import digest
 from bfpc.jobs import Engine, open_engine
 
 
@@ -36,7 +37,8 @@ def main() -> None:
 def _measure(cell: Cell, engine: Engine, *, again: bool) -> None:
     """Keeps what the cell holds now, whoever else wrote meanwhile."""
     known = load_results().get(cell)
-    if known and (known.config, known.model) == (config_digest(cell), model_digest(cell.network)) and not again:
+    model = digest(measured_model(cell.network).read_bytes())
+    if known and (known.config, known.model) == (config_digest(cell), model) and not again:
         return
     start = time.monotonic()
     result = measure_cell(cell, engine)

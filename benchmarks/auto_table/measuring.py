@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from benchmarks.auto_table.results import Cell, Point, Result
-from benchmarks.builds import TRAINED, cifar10_pictures, model_digest, photo_crops, scores_model, scratch
+from benchmarks.builds import TRAINED, cifar10_pictures, photos, scores_model, scratch
 from benchmarks.records import digest
 from bfpc import __version__
 from bfpc.config import Config, load_config
@@ -25,7 +27,7 @@ CALIBRATION = 32
 PHOTOS_CHECKED, CIFAR10_CHECKED, CIFAR10_HELD_OUT = 32, 512, 1000
 MOST_PHOTOS = {"oid_ssd_mobilenetv2": 16, "waifu2x_cunet": 4}  # maps of many positions: few pictures tell enough
 MOST_HELD_OUT = {"oid_ssd_mobilenetv2": 32, "waifu2x_cunet": 8}
-CROPS = {"opennsfw": (4, 4)}  # an output of two numbers tells little: more pictures of a photograph, see `photo_crops`
+FEATURES = {"opennsfw": "Reshape:0"}  # what its two scores are made of, an output, too: two numbers tell little
 CHECKS = 12
 SEARCH = {
     "weight_bits": list(range(2, 13)),
@@ -46,17 +48,17 @@ def measure_cell(cell: Cell, engine: Engine) -> Result:
     more_sqnr, noises = _measured(cell, within.config, engine)
     floor = next(point.accuracy for point in within.front.uniform if point.name == GIVEN)
     fewer_bits, _ = _measured(cell, _searched(cell, given, {"at_least": floor}, engine).config, engine)
-    digests = config_digest(cell), model_digest(cell.network)
+    digests = config_digest(cell), digest(measured_model(cell.network).read_bytes())
     return Result(*digests, uniform, more_sqnr, gain_error_db(noises, uniform_noises), fewer_bits)
 
 
 def config_digest(cell: Cell) -> str:
-    """Another one as soon as the cell has to be measured anew, the network aside: of configs, pictures, version."""
+    """Another one as soon as the cell has to be measured anew, the network aside: of config, pictures, outputs."""
     given = _given(cell)
     document = given.model_dump(mode="json")
     document["passes"] = [name for name, on in given.passes if on]  # one more that is off changes nothing
-    pictures = [each.get(cell.network) for each in (MOST_PHOTOS, MOST_HELD_OUT, CROPS)]
-    return digest(json.dumps([document, SEARCH, pictures, __version__], sort_keys=True).encode())
+    measured = [each.get(cell.network) for each in (MOST_PHOTOS, MOST_HELD_OUT, FEATURES)]
+    return digest(json.dumps([document, SEARCH, measured, __version__], sort_keys=True).encode())
 
 
 def gain_error_db(noises: np.ndarray, others: np.ndarray) -> float:
@@ -81,11 +83,9 @@ def _searched(cell: Cell, given: Config, budget: dict[str, float | None], engine
     }
     sections = {"precision": "auto", "budget": budget, "search": SEARCH | maps}
     config = Config.model_validate(given.model_dump(mode="json") | sections)
-    chosen_on = _pictures(cell.network)[0]
+    model, chosen_on = measured_model(cell.network), _pictures(cell.network)[0]
     state = scratch() / f"{cell.network}.sensitivity.jsonl"  # searches share measurements
-    return search(
-        scores_model(cell.network), config, Data(chosen_on, chosen_on), engine, state_file=state, resume=state.exists()
-    )
+    return search(model, config, Data(chosen_on, chosen_on), engine, state_file=state, resume=state.exists())
 
 
 def _pictures(name: str) -> tuple[Path, Path]:
@@ -96,7 +96,7 @@ def _pictures(name: str) -> tuple[Path, Path]:
             cifar10_pictures("train", CIFAR10_CHECKED, preprocessing),
             cifar10_pictures("test", CIFAR10_HELD_OUT, preprocessing),
         )
-    return photo_crops(MOST_PHOTOS.get(name, PHOTOS_CHECKED), CROPS.get(name, (1, 1)))
+    return photos(MOST_PHOTOS.get(name, PHOTOS_CHECKED))
 
 
 def pictures_of(network: str) -> tuple[str, str, str]:
@@ -107,25 +107,29 @@ def pictures_of(network: str) -> tuple[str, str, str]:
             f"{CIFAR10_CHECKED} of the training set",
             f"{CIFAR10_HELD_OUT} of the test set",
         )
-    held_out = f"{MOST_HELD_OUT[network]} others" if network in MOST_HELD_OUT else "the others of 100"
     checked = MOST_PHOTOS.get(network, PHOTOS_CHECKED)
-    counts = f"{checked} photographs", held_out
-    squares = (f", {crops - 1} random squares of each" if crops > 1 else "" for crops in CROPS.get(network, (1, 1)))
-    choose, compared = (f"{count}{cropped}" for count, cropped in zip(counts, squares, strict=True))
-    return f"the {min(CALIBRATION, checked)} photographs", choose, compared
+    held_out = f"{MOST_HELD_OUT[network]} others" if network in MOST_HELD_OUT else "the others of 100"
+    return f"the {min(CALIBRATION, checked)} photographs", f"{checked} photographs", held_out
+
+
+@cache
+def measured_model(network: str) -> Path:
+    """The ONNX file that is searched: `scores_model`, with its features as an output, too, where it has `FEATURES`."""
+    if network not in FEATURES:
+        return scores_model(network)
+    model = onnx.load(scores_model(network))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES[network], onnx.TensorProto.FLOAT, None))
+    path = scratch() / f"{network}-features.onnx"
+    onnx.save(model, path)
+    return path
 
 
 def _measured(cell: Cell, config: Config, engine: Engine) -> tuple[Point, np.ndarray]:
-    """On held-out pictures, and the noise that each adds, as in `Accuracy`: [photographs].
-
-    Pictures of one photograph count as one, since they are alike.
-    """
-    model, (chosen_on, held_out) = scores_model(cell.network), _pictures(cell.network)
+    """On held-out pictures, and the noise that each adds, as in `Accuracy`: [pictures]."""
+    model, (chosen_on, held_out) = measured_model(cell.network), _pictures(cell.network)
     prepared = prepare_network(model, config, chosen_on)
     graph = quantize_network(prepared, config)
     budget = Budget(at_least=0, cost="weight_bits")
     most = MOST_HELD_OUT.get(cell.network)
     found = make_check(model, prepared, config, budget, held_out, None, most)(engine, prepared, config, graph)
-    _, crops = CROPS.get(cell.network, (1, 1))
-    noises = np.reshape(found.noises, (crops, -1)).sum(axis=0)
-    return Point(found.value, int(network_cost(budget, config, graph))), noises
+    return Point(found.value, int(network_cost(budget, config, graph))), np.array(found.noises)
