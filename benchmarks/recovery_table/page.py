@@ -8,6 +8,7 @@ from benchmarks.accuracy_table.cells import NETWORKS
 from benchmarks.markdown import table
 from benchmarks.recovery_table.measuring import CIFAR10_PICTURES, PHOTOS, config_digest
 from benchmarks.recovery_table.results import PRESETS, VARIANTS, Cell, Results
+from bfpc.config_sections import Passes
 
 PAGE = Path(__file__).parents[2] / "docs" / "recovery_table.md"
 NOTHING, OLD = "-", "\\*"
@@ -46,7 +47,7 @@ def _section(preset: str, results: Results) -> str:
 
 def _name(variant: str) -> str:
     """Passes as code."""
-    return " ".join(f"`{word}`" if "_" in word else word for word in variant.split(" "))
+    return " ".join(f"`{word}`" if word in Passes.model_fields else word for word in variant.split(" "))
 
 
 def _figure(cell: Cell, results: Results) -> str:
