@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,12 +74,16 @@ def test_float32_is_measured_only_where_there_are_labels() -> None:
     assert {cell.network for cell in all_cells() if cell.row == FLOAT} == {"resnet20"}
 
 
-@pytest.mark.parametrize("bar", list(all_bars()), ids=lambda bar: f"{bar.cell}: {bar.what}")
+def judged(bar: Bar) -> Any:
+    missed = pytest.mark.xfail(reason="see docs/auto_table.md: there the search saves bits instead")
+    marks = [missed] if (bar.cell, bar.figure) in MISSED else []
+    return pytest.param(bar, marks=marks, id=f"{bar.cell}: {bar.what}")
+
+
+@pytest.mark.parametrize("bar", list(map(judged, all_bars())))
 def test_what_was_measured_meets_its_bars(bar: Bar) -> None:
     value = value_of(bar, load_results())
     assert value is not None, "run make accuracy_table"
-    if (bar.cell, bar.figure) in MISSED:
-        pytest.xfail("see docs/auto_table.md: there the search saves bits instead")
     assert round(value, 9) >= bar.at_least
 
 
